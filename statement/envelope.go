@@ -1,0 +1,145 @@
+package statement
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// PayloadType is the DSSE payload type of an in-toto Statement.
+const PayloadType = "application/vnd.in-toto+json"
+
+// Envelope is a DSSE envelope (secure-systems-lab/dsse, envelope.md) in the one
+// form that is accepted here: compact JSON, padded standard base64, no other
+// members. So an envelope has exactly one encoding, and its bytes can be hashed.
+type Envelope struct {
+	PayloadType string      `json:"payloadType"`
+	Payload     []byte      `json:"payload"`
+	Signatures  []Signature `json:"signatures"`
+}
+
+// Signature is one signature of an envelope; KeyID names the key (see [KeyID]).
+type Signature struct {
+	KeyID string `json:"keyid"`
+	Sig   []byte `json:"sig"`
+}
+
+// PAE is the DSSE pre-authentication encoding: the bytes that are signed
+// (dsse protocol.md, "Signature Definition").
+func PAE(payloadType string, payload []byte) []byte {
+	b := make([]byte, 0, len(payload)+len(payloadType)+32)
+	b = append(b, "DSSEv1 "...)
+	b = strconv.AppendInt(b, int64(len(payloadType)), 10)
+	b = append(b, ' ')
+	b = append(b, payloadType...)
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(payload)), 10)
+	b = append(b, ' ')
+	return append(b, payload...)
+}
+
+// Signer makes one DSSE signature. Implementations hold the private key in
+// memory, in an agent or in hardware; Sign may be called concurrently.
+type Signer interface {
+	KeyID() string
+	// Sign signs message, which is already the pre-authentication encoding.
+	Sign(message []byte) ([]byte, error)
+}
+
+// Sign makes an envelope over payload with one signature per signer, in order.
+func Sign(payload []byte, signers ...Signer) (*Envelope, error) {
+	e := &Envelope{PayloadType: PayloadType, Payload: payload}
+	for _, s := range signers {
+		if err := e.AddSignature(s); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// AddSignature signs the envelope's payload once more. A key signs only once.
+func (e *Envelope) AddSignature(s Signer) error {
+	for _, have := range e.Signatures {
+		if have.KeyID == s.KeyID() {
+			return fmt.Errorf("key %s has signed this already", s.KeyID())
+		}
+	}
+	sig, err := s.Sign(PAE(e.PayloadType, e.Payload))
+	if err != nil {
+		return fmt.Errorf("signing with key %s: %w", s.KeyID(), err)
+	}
+	e.Signatures = append(e.Signatures, Signature{KeyID: s.KeyID(), Sig: sig})
+	return nil
+}
+
+// SignedBy tells whether sig is public's signature over the envelope's payload.
+func (e *Envelope) SignedBy(public ed25519.PublicKey, sig Signature) bool {
+	return len(public) == ed25519.PublicKeySize && sig.KeyID == KeyID(public) &&
+		ed25519.Verify(public, PAE(e.PayloadType, e.Payload), sig.Sig)
+}
+
+// Format returns the envelope's one encoding: a log entry's bytes.
+func (e *Envelope) Format() ([]byte, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the envelope: %w", err)
+	}
+	if len(b) > Limits.Envelope {
+		return nil, fmt.Errorf("the envelope has %d bytes; a log entry holds at most %d", len(b), Limits.Envelope)
+	}
+	return b, nil
+}
+
+// ParseEnvelope reads an envelope and refuses every encoding but the one that
+// Format gives. It checks no signature.
+func ParseEnvelope(b []byte) (*Envelope, error) {
+	if len(b) > Limits.Envelope {
+		return nil, fmt.Errorf("the envelope has %d bytes; at most %d are allowed", len(b), Limits.Envelope)
+	}
+	var e Envelope
+	if err := json.Unmarshal(b, &e); err != nil {
+		return nil, fmt.Errorf("reading the envelope: %w", jsonError(err))
+	}
+	if again, err := json.Marshal(&e); err != nil || !bytes.Equal(again, b) {
+		return nil, errors.New("the envelope is not in canonical form (compact JSON, members payloadType, payload, signatures, padded base64)")
+	}
+	if e.PayloadType != PayloadType {
+		return nil, fmt.Errorf("payloadType is %q; expected %q", clip(e.PayloadType), PayloadType)
+	}
+	if n := len(e.Signatures); n == 0 || n > Limits.Signatures {
+		return nil, fmt.Errorf("an envelope has 1 to %d signatures; this one has %d", Limits.Signatures, n)
+	}
+	for i, s := range e.Signatures {
+		if raw, err := hex.DecodeString(s.KeyID); err != nil || len(raw) != sha256.Size {
+			return nil, fmt.Errorf("signatures[%d]: keyid must be 64 hex digits", i)
+		}
+		if len(s.Sig) != ed25519.SignatureSize {
+			return nil, fmt.Errorf("signatures[%d]: an Ed25519 signature has 64 bytes; this one has %d", i, len(s.Sig))
+		}
+	}
+	return &e, nil
+}
+
+// KeyID is the TUF key id of an Ed25519 public key: the SHA-256 of the key
+// object in canonical JSON (TUF 1.0, section 4.2), in hex. Statements and the
+// TUF root use the same ids.
+func KeyID(public ed25519.PublicKey) string {
+	sum := sha256.Sum256([]byte(`{"keytype":"ed25519","keyval":{"public":"` + hex.EncodeToString(public) + `"},"scheme":"ed25519"}`))
+	return hex.EncodeToString(sum[:])
+}
+
+// HashOf is the SHA-256 of an encoded envelope in hex: how statements name each
+// other. It is not the log's leaf hash, which has a prefix byte.
+func HashOf(envelope []byte) string {
+	sum := sha256.Sum256(envelope)
+	return hex.EncodeToString(sum[:])
+}
+
+// Base64 is the padded standard alphabet that envelopes and keys use.
+var Base64 = base64.StdEncoding
