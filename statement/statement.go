@@ -115,7 +115,7 @@ func Parse(payload []byte) (*Statement, error) {
 		return nil, fmt.Errorf("the statement has %d bytes; at most %d are allowed", len(payload), Limits.Envelope)
 	}
 	var s Statement
-	if err := decodeStrict(payload, &s); err != nil {
+	if err := Decode(payload, &s); err != nil {
 		return nil, fmt.Errorf("reading the statement: %w", err)
 	}
 	if s.Type != Type {
@@ -155,7 +155,7 @@ func As[T Predicate](s *Statement, p T) (T, error) {
 }
 
 func (s *Statement) decode(p Predicate) error {
-	if err := decodeStrict(s.Predicate, p); err != nil {
+	if err := Decode(s.Predicate, p); err != nil {
 		return fmt.Errorf("reading the predicate of a %s statement: %w", s.Kind(), err)
 	}
 	return nil

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// decodeStrict decodes one JSON value so that every careful reader would see
+// Decode decodes one JSON value so that every careful reader would see
 // the same: encoding/json alone takes the last of two equal members and matches
 // names without regard to case, which another implementation would not.
-func decodeStrict(b []byte, v any) error {
+func Decode(b []byte, v any) error {
 	if !utf8.Valid(b) {
 		return errors.New("not valid UTF-8")
 	}

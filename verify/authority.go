@@ -1,0 +1,217 @@
+package verify
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"math"
+	"slices"
+
+	"clerestory.dev/clerestory/statement"
+)
+
+// Authority is who may say what at which position of the log: the key
+// statements of some evidence, in force. It also knows what was revoked.
+type Authority struct {
+	trust       *Trust
+	grants      map[string][]grant // by key id
+	revocations []Revoked
+}
+
+type grant struct {
+	key   statement.Key
+	from  int64 // valid for entries with from < index < until
+	until int64
+}
+
+// Revoked is a statement that was taken back.
+type Revoked struct {
+	Entry  int64 // what was taken back
+	SHA256 string
+	By     int64 // the entry that says so
+	Reason string
+}
+
+// Signer is a good signature by a key that had a role at that position.
+type Signer struct {
+	KeyID  string `json:"keyid"`
+	Holder string `json:"holder"`
+	Role   string `json:"role"`
+}
+
+// NewAuthority reads the key and revocation statements among entries, which
+// must be proven and in order. A key statement that the root has not signed is
+// a refusal: it can only be an attempt to get a key in.
+func (t *Trust) NewAuthority(entries []Entry) (*Authority, error) {
+	a := &Authority{trust: t, grants: map[string][]grant{}}
+	for _, e := range entries {
+		if e.Statement.PredicateType == statement.KeyType {
+			if err := a.addKey(e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, e := range entries {
+		if e.Statement.PredicateType == statement.RevocationType {
+			if err := a.addRevocation(e); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return a, nil
+}
+
+func (a *Authority) addKey(e Entry) error {
+	k, err := statement.As(e.Statement, &statement.Key{})
+	if err != nil {
+		return refuse(CodeStatement, "entry %d: %v", e.Index, err)
+	}
+	if err := a.trust.rootSigned(e.Envelope, e.Index); err != nil {
+		return err
+	}
+	if k.Action == statement.KeyGrant {
+		a.grants[k.KeyID] = append(a.grants[k.KeyID], grant{*k, e.Index, math.MaxInt64})
+		return nil
+	}
+	end := e.Index
+	if k.Action == statement.KeyRevoke {
+		end = min(end, k.Since)
+	}
+	for i, g := range a.grants[k.KeyID] {
+		if g.key.Role == k.Role && g.from < e.Index {
+			a.grants[k.KeyID][i].until = min(g.until, end)
+		}
+	}
+	return nil
+}
+
+// addRevocation believes a revocation that the release role of its product has
+// signed; others are ignored, or anybody with any key could stop a product.
+func (a *Authority) addRevocation(e Entry) error {
+	r, err := statement.As(e.Statement, &statement.Revocation{})
+	if err != nil {
+		return refuse(CodeStatement, "entry %d: %v", e.Index, err)
+	}
+	if len(a.signers(e, "release", r.Product)) > 0 && r.Entry < e.Index {
+		a.revocations = append(a.revocations, Revoked{r.Entry, e.Statement.Subject[0].Digest["sha256"], e.Index, r.Reason})
+	}
+	return nil
+}
+
+// RevokedBy finds the revocation of an entry.
+func (a *Authority) RevokedBy(e Entry) (Revoked, bool) {
+	i := slices.IndexFunc(a.revocations, func(r Revoked) bool {
+		return r.Entry == e.Index && r.SHA256 == statement.HashOf(e.Raw)
+	})
+	if i < 0 {
+		return Revoked{}, false
+	}
+	return a.revocations[i], true
+}
+
+// signers lists the good signatures of e by keys that had role for product at
+// e's position; product "" asks for any. Each holder counts once.
+func (a *Authority) signers(e Entry, role, product string) []Signer {
+	var found []Signer
+	for _, sig := range e.Envelope.Signatures {
+		for _, g := range a.grants[sig.KeyID] {
+			may := g.key.Role == role && g.from < e.Index && e.Index < g.until &&
+				(product == "" || slices.Contains(g.key.Products, product) || slices.Contains(g.key.Products, "*"))
+			counted := slices.ContainsFunc(found, func(s Signer) bool { return s.Holder == g.key.Holder })
+			if may && !counted && e.Envelope.SignedBy(ed25519.PublicKey(g.key.Public), sig) {
+				found = append(found, Signer{sig.KeyID, g.key.Holder, role})
+				break
+			}
+		}
+	}
+	return found
+}
+
+// Signers lists every good signature of a statement with the role that its key
+// had there: what a page shows beside it.
+func (a *Authority) Signers(e Entry) []Signer {
+	var all []Signer
+	for _, role := range statement.Roles {
+		all = append(all, a.signers(e, role, "")...)
+	}
+	if a.trust.rootSigned(e.Envelope, e.Index) == nil {
+		for _, s := range e.Envelope.Signatures {
+			all = append(all, Signer{s.KeyID, "root", "root"})
+		}
+	}
+	return all
+}
+
+// Believe checks that e is signed as its kind demands at its position in the
+// log, and returns who said it. An unknown kind is nobody's to believe.
+func (a *Authority) Believe(e Entry) ([]Signer, error) {
+	need := func(product string, roles ...string) ([]Signer, error) {
+		var s []Signer
+		for _, role := range roles {
+			s = append(s, a.signers(e, role, product)...)
+		}
+		if len(s) == 0 {
+			return nil, refuse(CodeSignature, "the %s statement at entry %d is not signed by a key that had the role %s there", e.Statement.Kind(), e.Index, roles[0])
+		}
+		return s, nil
+	}
+	switch e.Statement.PredicateType {
+	case statement.KeyType:
+		return []Signer{{Holder: "root", Role: "root"}}, a.trust.rootSigned(e.Envelope, e.Index)
+	case statement.SourceType:
+		s, err := statement.As(e.Statement, &statement.Source{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return need(s.Product, "source")
+	case statement.BuildType:
+		return need("", "builder", "rebuilder")
+	case statement.ProgrammeType:
+		return need("", "programme")
+	case statement.RevocationType:
+		r, err := statement.As(e.Statement, &statement.Revocation{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return need(r.Product, "release")
+	case statement.ReleaseType:
+		return a.believeRelease(e)
+	}
+	return nil, refuse(CodeStatement, "entry %d is of the unknown kind %s", e.Index, e.Statement.PredicateType)
+}
+
+// believeRelease asks for the release role and for as many different approvers
+// as the trusted root demands. Two keys of one holder are one approver.
+func (a *Authority) believeRelease(e Entry) ([]Signer, error) {
+	r, err := statement.As(e.Statement, &statement.Release{})
+	if err != nil {
+		return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+	}
+	by := a.signers(e, "release", r.Product)
+	if len(by) == 0 {
+		return nil, refuse(CodeSignature, "the release at entry %d is not signed by a key that had the role release for %s there", e.Index, r.Product)
+	}
+	approvers := a.signers(e, "approver", r.Product)
+	if need := a.trust.Root.Clerestory.Approvals; len(approvers) < need {
+		return nil, refuse(CodeApprovals, "the release at entry %d is approved by %d different people; %d are needed", e.Index, len(approvers), need)
+	}
+	return append(by, approvers...), nil
+}
+
+// HoldersOf joins the holders of signers with a role: "ada and boris".
+func HoldersOf(signers []Signer, role string) string {
+	text, n := "", 0
+	for _, s := range signers {
+		if s.Role != role {
+			continue
+		}
+		if n > 0 {
+			text += " and "
+		}
+		text += s.Holder
+		n++
+	}
+	if n == 0 {
+		return fmt.Sprintf("nobody with the role %s", role)
+	}
+	return text
+}

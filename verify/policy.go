@@ -1,0 +1,213 @@
+package verify
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// Policy is a C2SP tlog-policy: the log, its witnesses, and which of them must
+// have cosigned a checkpoint.
+type Policy struct {
+	Log       *LogKey
+	Witnesses []Witness // in the file's order
+	quorum    component // nil means "none": no witness is needed
+	text      string
+}
+
+// LogKey is the log line of a policy.
+type LogKey struct {
+	VKey     string
+	URL      string
+	verifier note.Verifier
+}
+
+// Origin is the log's name, the first line of its checkpoints.
+func (l *LogKey) Origin() string { return l.verifier.Name() }
+
+// Witness is a witness line of a policy. Name is the policy's own name for it.
+type Witness struct {
+	Name     string
+	VKey     string
+	URL      string
+	verifier *cosigner
+}
+
+// component is a witness or a group: satisfied by a set of witness names.
+type component func(signed map[string]bool) bool
+
+// Text is the policy file.
+func (p *Policy) Text() string { return p.text }
+
+// ParsePolicy reads a C2SP tlog-policy file. Stricter than the specification in
+// one point: a witness key may stand only once, under one name, because two
+// names for one key would count as two witnesses.
+func ParsePolicy(b []byte) (*Policy, error) {
+	if len(b) > Limits.Policy {
+		return nil, fmt.Errorf("the policy has %d bytes; at most %d are allowed", len(b), Limits.Policy)
+	}
+	p := &policyParser{policy: &Policy{text: string(b)}, components: map[string]component{}, keys: map[string]string{}}
+	n := 0
+	for line := range strings.Lines(string(b)) {
+		n++
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) == 0 {
+			continue
+		}
+		if err := p.line(fields); err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+	}
+	if !p.hasQuorum {
+		return nil, fmt.Errorf("there is no quorum line")
+	}
+	return p.policy, nil
+}
+
+type policyParser struct {
+	policy     *Policy
+	components map[string]component
+	keys       map[string]string // public key -> name
+	hasQuorum  bool
+}
+
+func (p *policyParser) line(f []string) error {
+	if p.hasQuorum {
+		return fmt.Errorf("the quorum line must be the last one")
+	}
+	switch f[0] {
+	case "log":
+		return p.log(f[1:])
+	case "witness":
+		return p.witness(f[1:])
+	case "group":
+		return p.group(f[1:])
+	case "quorum":
+		return p.quorum(f[1:])
+	}
+	return fmt.Errorf("unknown keyword %q; expected log, witness, group or quorum", f[0])
+}
+
+func (p *policyParser) log(f []string) error {
+	if len(f) < 1 || len(f) > 2 || p.policy.Log != nil {
+		return fmt.Errorf("expected one line: log <vkey> [<url>]")
+	}
+	v, err := note.NewVerifier(f[0])
+	if err != nil {
+		return fmt.Errorf("the log's key: %w", err)
+	}
+	l := &LogKey{VKey: f[0], verifier: v}
+	if len(f) == 2 {
+		l.URL = f[1]
+	}
+	p.policy.Log = l
+	return checkURL(l.URL)
+}
+
+func (p *policyParser) witness(f []string) error {
+	if len(f) < 2 || len(f) > 3 {
+		return fmt.Errorf("expected: witness <name> <vkey> [<url>]")
+	}
+	v, err := newCosigner(f[1])
+	if err != nil {
+		return fmt.Errorf("the key of witness %q: %w", f[0], err)
+	}
+	if other, ok := p.keys[string(v.key)]; ok {
+		return fmt.Errorf("witnesses %q and %q have the same key", other, f[0])
+	}
+	p.keys[string(v.key)] = f[0]
+	w := Witness{Name: f[0], VKey: f[1], verifier: v}
+	if len(f) == 3 {
+		w.URL = f[2]
+	}
+	p.policy.Witnesses = append(p.policy.Witnesses, w)
+	if err := checkURL(w.URL); err != nil {
+		return err
+	}
+	return p.define(w.Name, func(signed map[string]bool) bool { return signed[w.Name] })
+}
+
+func (p *policyParser) group(f []string) error {
+	if len(f) < 3 {
+		return fmt.Errorf("expected: group <name> <threshold>|any|all <member>…")
+	}
+	members := f[2:]
+	need, err := strconv.Atoi(f[1])
+	switch {
+	case f[1] == "any":
+		need = 1
+	case f[1] == "all":
+		need = len(members)
+	case err != nil || need < 1 || need > len(members) || strconv.Itoa(need) != f[1]:
+		return fmt.Errorf("threshold %q must be any, all or 1 to %d", f[1], len(members))
+	}
+	var parts []component
+	for i, m := range members {
+		c, ok := p.components[m]
+		if !ok {
+			return fmt.Errorf("%q is not defined above", m)
+		}
+		if slices.Contains(members[:i], m) {
+			return fmt.Errorf("%q stands twice in group %q", m, f[0])
+		}
+		parts = append(parts, c)
+	}
+	return p.define(f[0], func(signed map[string]bool) bool {
+		have := 0
+		for _, c := range parts {
+			if c(signed) {
+				have++
+			}
+		}
+		return have >= need
+	})
+}
+
+func (p *policyParser) quorum(f []string) error {
+	if len(f) != 1 {
+		return fmt.Errorf("expected: quorum <name>|none")
+	}
+	p.hasQuorum = true
+	if f[0] == "none" {
+		return nil
+	}
+	c, ok := p.components[f[0]]
+	if !ok {
+		return fmt.Errorf("%q is not defined above", f[0])
+	}
+	p.policy.quorum = c
+	return nil
+}
+
+func (p *policyParser) define(name string, c component) error {
+	if slices.Contains([]string{"witness", "group", "any", "all", "none", "quorum", "log"}, name) {
+		return fmt.Errorf("%q is a keyword, not a name", name)
+	}
+	if _, ok := p.components[name]; ok {
+		return fmt.Errorf("%q is defined twice", name)
+	}
+	if len(p.components) >= Limits.Witnesses {
+		return fmt.Errorf("more than %d witnesses and groups", Limits.Witnesses)
+	}
+	p.components[name] = c
+	return nil
+}
+
+func checkURL(s string) error {
+	if s == "" {
+		return nil
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%q must be an http or https URL without user, query or fragment", s)
+	}
+	return nil
+}
+
+// Needed tells whether any witness is needed at all.
+func (p *Policy) Needed() bool { return p.quorum != nil }

@@ -1,0 +1,294 @@
+package verify
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/secure-systems-lab/go-securesystemslib/cjson"
+
+	"clerestory.dev/clerestory/statement"
+)
+
+// Root is the signed part of trusted_root.json: a TUF root (TUF 1.0, section
+// 4.3) whose keys are Ed25519, with one more member.
+type Root struct {
+	Type               string              `json:"_type"`
+	SpecVersion        string              `json:"spec_version"`
+	Version            int64               `json:"version"`
+	Expires            time.Time           `json:"expires"`
+	ConsistentSnapshot bool                `json:"consistent_snapshot"`
+	Keys               map[string]RootKey  `json:"keys"`
+	Roles              map[string]RootRole `json:"roles"`
+	Clerestory         *Extension          `json:"x-clerestory"`
+}
+
+// RootKey is a TUF key.
+type RootKey struct {
+	KeyType string `json:"keytype"`
+	Scheme  string `json:"scheme"`
+	KeyVal  struct {
+		Public string `json:"public"` // hex
+	} `json:"keyval"`
+}
+
+// RootRole is a TUF role: how many of which keys.
+type RootRole struct {
+	KeyIDs    []string `json:"keyids"`
+	Threshold int      `json:"threshold"`
+}
+
+// Extension is what Clerestory adds to the TUF root.
+type Extension struct {
+	Vendor string `json:"vendor"` // id of the vendor's programme
+	// Policy is a C2SP tlog-policy file: the log's key and URL, its witnesses and
+	// the quorum of them that a checkpoint needs.
+	Policy string `json:"policy"`
+	// Approvals is how many different people must have approved a release.
+	Approvals int `json:"approvals"`
+	// Formerly lists the root keys before this version: key statements up to an
+	// entry may carry their signatures instead. Oldest first.
+	Formerly []FormerRoot `json:"formerly,omitempty"`
+}
+
+// FormerRoot is an earlier set of root keys, believed for key statements at log
+// entries below Until.
+type FormerRoot struct {
+	Keys      []string `json:"keys"` // public keys, hex
+	Threshold int      `json:"threshold"`
+	Until     int64    `json:"until"`
+}
+
+// Trust is a trusted root that was checked: all that a verifier believes.
+type Trust struct {
+	Root      Root
+	Policy    *Policy
+	file      []byte
+	canonical []byte
+	keys      map[string]ed25519.PublicKey // the root role's keys, by key id
+	former    []former
+}
+
+type former struct {
+	keys      map[string]ed25519.PublicKey
+	threshold int
+	until     int64
+}
+
+type rootFile struct {
+	Signatures []rootSignature `json:"signatures"`
+	Signed     json.RawMessage `json:"signed"`
+}
+
+type rootSignature struct {
+	KeyID string `json:"keyid"`
+	Sig   string `json:"sig"` // hex
+}
+
+// ParseTrust reads trusted_root.json. The file must be signed by its own root
+// threshold; that it is the right one is for the reader to know, by its
+// [Trust.Fingerprint].
+func ParseTrust(file []byte) (*Trust, error) {
+	t, sigs, err := parseRoot(file)
+	if err != nil {
+		return nil, refuse(CodeTrust, "reading the trusted root: %v", err)
+	}
+	if err := t.signedBy(t, sigs); err != nil {
+		return nil, refuse(CodeTrust, "the trusted root is not signed by its own root keys: %v", err)
+	}
+	return t, nil
+}
+
+// Rotate follows the root to its next version (TUF 1.0, section 5.3): next must
+// be signed by the threshold of this root and by its own, and its version must
+// be one higher.
+func (t *Trust) Rotate(next []byte) (*Trust, error) {
+	n, sigs, err := parseRoot(next)
+	if err != nil {
+		return nil, refuse(CodeTrust, "reading root version %d: %v", t.Root.Version+1, err)
+	}
+	if n.Root.Version != t.Root.Version+1 {
+		return nil, refuse(CodeTrust, "the next root has version %d; expected %d", n.Root.Version, t.Root.Version+1)
+	}
+	for _, by := range []*Trust{t, n} {
+		if err := n.signedBy(by, sigs); err != nil {
+			return nil, refuse(CodeTrust, "root version %d is not signed by the keys of version %d: %v", n.Root.Version, by.Root.Version, err)
+		}
+	}
+	return n, nil
+}
+
+// File is the trusted root's bytes as they were parsed.
+func (t *Trust) File() []byte { return t.file }
+
+// Fingerprint is the SHA-256 of the root's signed part in canonical JSON, in
+// hex: what two people compare to know that they trust the same.
+func (t *Trust) Fingerprint() string {
+	sum := sha256.Sum256(t.canonical)
+	return hex.EncodeToString(sum[:])
+}
+
+// SignedText is what root keys sign: the signed part of file in canonical JSON.
+func SignedText(signed []byte) ([]byte, error) {
+	dec := json.NewDecoder(bytes.NewReader(signed))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		return nil, err
+	}
+	return cjson.EncodeCanonical(v)
+}
+
+// FormatRoot makes the file from a root and its signatures by key id.
+func FormatRoot(r Root, sign func(text []byte) (map[string][]byte, error)) ([]byte, error) {
+	signed, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the root: %w", err)
+	}
+	text, err := SignedText(signed)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the root: %w", err)
+	}
+	sigs, err := sign(text)
+	if err != nil {
+		return nil, fmt.Errorf("signing the root: %w", err)
+	}
+	file := rootFile{Signed: signed}
+	for id, sig := range sigs {
+		file.Signatures = append(file.Signatures, rootSignature{id, hex.EncodeToString(sig)})
+	}
+	b, err := json.MarshalIndent(file, "", " ")
+	if err != nil {
+		return nil, fmt.Errorf("encoding the root: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+func parseRoot(file []byte) (*Trust, []rootSignature, error) {
+	if len(file) > Limits.Trust {
+		return nil, nil, fmt.Errorf("it has %d bytes; at most %d are allowed", len(file), Limits.Trust)
+	}
+	var f rootFile
+	if err := statement.Decode(file, &f); err != nil {
+		return nil, nil, err
+	}
+	t := &Trust{file: file}
+	if err := statement.Decode(f.Signed, &t.Root); err != nil {
+		return nil, nil, err
+	}
+	var err error
+	if t.canonical, err = SignedText(f.Signed); err != nil {
+		return nil, nil, err
+	}
+	if err := t.check(); err != nil {
+		return nil, nil, err
+	}
+	return t, f.Signatures, nil
+}
+
+func (t *Trust) check() error {
+	r := t.Root
+	ext := r.Clerestory
+	switch {
+	case r.Type != "root":
+		return fmt.Errorf("_type is %q; expected \"root\"", r.Type)
+	case r.Version < 1 || r.Expires.IsZero():
+		return fmt.Errorf("version and expires must be set")
+	case ext == nil:
+		return fmt.Errorf("member x-clerestory is missing: this is a TUF root, but not one that names a log")
+	case ext.Approvals < 1 || ext.Approvals > 16:
+		return fmt.Errorf("x-clerestory.approvals must be 1 to 16")
+	}
+	role, ok := r.Roles["root"]
+	if !ok || role.Threshold < 1 || role.Threshold > len(role.KeyIDs) {
+		return fmt.Errorf("roles.root needs a threshold of 1 to its number of keys")
+	}
+	t.keys = map[string]ed25519.PublicKey{}
+	for _, id := range role.KeyIDs {
+		k, ok := r.Keys[id]
+		pub, err := hex.DecodeString(k.KeyVal.Public)
+		if !ok || k.KeyType != "ed25519" || k.Scheme != "ed25519" || err != nil || len(pub) != ed25519.PublicKeySize {
+			return fmt.Errorf("key %s must be an Ed25519 key", id)
+		}
+		if statement.KeyID(pub) != id {
+			return fmt.Errorf("key id %s does not belong to its key", id)
+		}
+		t.keys[id] = pub
+	}
+	if len(t.keys) != len(role.KeyIDs) {
+		return fmt.Errorf("roles.root names a key twice")
+	}
+	for _, f := range ext.Formerly {
+		fm, err := parseFormer(f)
+		if err != nil {
+			return err
+		}
+		t.former = append(t.former, fm)
+	}
+	var err error
+	if t.Policy, err = ParsePolicy([]byte(ext.Policy)); err != nil {
+		return fmt.Errorf("x-clerestory.policy: %w", err)
+	}
+	if t.Policy.Log == nil {
+		return fmt.Errorf("x-clerestory.policy has no log line")
+	}
+	return statement.CheckID("x-clerestory.vendor", ext.Vendor)
+}
+
+func parseFormer(f FormerRoot) (former, error) {
+	fm := former{keys: map[string]ed25519.PublicKey{}, threshold: f.Threshold, until: f.Until}
+	for _, k := range f.Keys {
+		pub, err := hex.DecodeString(k)
+		if err != nil || len(pub) != ed25519.PublicKeySize {
+			return fm, fmt.Errorf("x-clerestory.formerly: a key is not 32 bytes of hex")
+		}
+		fm.keys[statement.KeyID(pub)] = pub
+	}
+	if f.Threshold < 1 || f.Threshold > len(fm.keys) || f.Until < 0 {
+		return fm, fmt.Errorf("x-clerestory.formerly: threshold or until is out of range")
+	}
+	return fm, nil
+}
+
+// signedBy checks that enough different root keys of by have signed t.
+func (t *Trust) signedBy(by *Trust, sigs []rootSignature) error {
+	good := map[string]bool{}
+	for _, s := range sigs {
+		raw, err := hex.DecodeString(s.Sig)
+		if pub, ok := by.keys[s.KeyID]; ok && err == nil && ed25519.Verify(pub, t.canonical, raw) {
+			good[s.KeyID] = true
+		}
+	}
+	if need := by.Root.Roles["root"].Threshold; len(good) < need {
+		return fmt.Errorf("%d good signatures, %d needed", len(good), need)
+	}
+	return nil
+}
+
+// rootSigned checks a key statement's signatures: the threshold of the root in
+// force, or of the former one for that position in the log.
+func (t *Trust) rootSigned(e *statement.Envelope, index int64) error {
+	sets := []former{{keys: t.keys, threshold: t.Root.Roles["root"].Threshold, until: index + 1}}
+	sets = append(sets, t.former...)
+	most, need := 0, sets[0].threshold
+	for _, set := range sets {
+		if index >= set.until {
+			continue
+		}
+		good := map[string]bool{}
+		for _, s := range e.Signatures {
+			if pub, ok := set.keys[s.KeyID]; ok && e.SignedBy(pub, s) {
+				good[s.KeyID] = true
+			}
+		}
+		if len(good) >= set.threshold {
+			return nil
+		}
+		most = max(most, len(good))
+	}
+	return refuse(CodeSignature, "key statement at entry %d has %d good signatures by root keys; %d are needed", index, most, need)
+}
