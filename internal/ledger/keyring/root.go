@@ -1,0 +1,102 @@
+package keyring
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"time"
+
+	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/verify"
+)
+
+// RootPlan is what a new root of trust names.
+type RootPlan struct {
+	Vendor    string
+	Policy    string // C2SP tlog-policy, with the log line
+	Approvals int
+	Threshold int       // how many root keys must sign
+	Expires   time.Time // a root that is not renewed by then is not believed
+	Online    []Public  // keys of the TUF roles snapshot and timestamp
+}
+
+// NewRoot makes version 1 of trusted_root.json, signed by all of keys.
+func NewRoot(plan RootPlan, keys []*Key) ([]byte, error) {
+	root := describe(plan, keys)
+	root.Version = 1
+	return signRoot(root, keys)
+}
+
+// RotateRoot makes the version after old: plan and keys take effect, and key
+// statements below entry until stay valid under the old root keys. It is signed
+// by oldKeys (at least old's threshold) and by keys.
+func RotateRoot(old *verify.Trust, plan RootPlan, oldKeys, keys []*Key, until int64) ([]byte, error) {
+	root := describe(plan, keys)
+	root.Version = old.Root.Version + 1
+	root.Clerestory.Formerly = append(root.Clerestory.Formerly, old.Root.Clerestory.Formerly...)
+	role := old.Root.Roles["root"]
+	former := verify.FormerRoot{Threshold: role.Threshold, Until: until}
+	for _, id := range role.KeyIDs {
+		former.Keys = append(former.Keys, old.Root.Keys[id].KeyVal.Public)
+	}
+	root.Clerestory.Formerly = append(root.Clerestory.Formerly, former)
+	file, err := signRoot(root, append(append([]*Key{}, oldKeys...), keys...))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := old.Rotate(file); err != nil {
+		return nil, fault.Invalid.New("the new root would not be believed: %w", err)
+	}
+	return file, nil
+}
+
+func describe(plan RootPlan, keys []*Key) verify.Root {
+	r := verify.Root{
+		Type: "root", SpecVersion: "1.0.31", ConsistentSnapshot: true,
+		Expires: plan.Expires.UTC().Truncate(time.Second),
+		Keys:    map[string]verify.RootKey{},
+		Clerestory: &verify.Extension{
+			Vendor: plan.Vendor, Policy: plan.Policy, Approvals: plan.Approvals,
+		},
+	}
+	add := func(public ed25519.PublicKey, id string) {
+		k := verify.RootKey{KeyType: "ed25519", Scheme: "ed25519"}
+		k.KeyVal.Public = hex.EncodeToString(public)
+		r.Keys[id] = k
+	}
+	rootRole := verify.RootRole{Threshold: plan.Threshold}
+	for _, k := range keys {
+		add(k.Public.Public, k.KeyID())
+		rootRole.KeyIDs = append(rootRole.KeyIDs, k.KeyID())
+	}
+	online := verify.RootRole{Threshold: 1}
+	for _, k := range plan.Online {
+		add(k.Public, k.KeyID)
+		online.KeyIDs = append(online.KeyIDs, k.KeyID)
+	}
+	// The targets role is offline like the root, and has the same keys.
+	r.Roles = map[string]verify.RootRole{"root": rootRole, "targets": rootRole, "snapshot": online, "timestamp": online}
+	return r
+}
+
+func signRoot(root verify.Root, keys []*Key) ([]byte, error) {
+	file, err := verify.FormatRoot(root, func(text []byte) (map[string][]byte, error) {
+		sigs := map[string][]byte{}
+		for _, k := range keys {
+			sig, err := k.Sign(text)
+			if err != nil {
+				return nil, err
+			}
+			sigs[k.KeyID()] = sig
+		}
+		return sigs, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if root.Version == 1 {
+		if _, err := verify.ParseTrust(file); err != nil {
+			return nil, fault.Invalid.New("the new root would not be believed: %w", err)
+		}
+	}
+	return file, nil
+}

@@ -1,0 +1,120 @@
+package keyring
+
+import (
+	"context"
+	"time"
+
+	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/store"
+	"clerestory.dev/clerestory/statement"
+	"clerestory.dev/clerestory/verify"
+)
+
+// Speaker says key statements: it holds the root of trust in force and enough
+// unlocked root keys.
+type Speaker struct {
+	Trust *verify.Trust
+	Roots []*Key
+	Now   func() time.Time
+}
+
+// Grant gives key its role for products, from the statement's entry on.
+func (s *Speaker) Grant(ctx context.Context, tx *store.Tx, key Public, products []string) (int64, error) {
+	return s.say(ctx, tx, statement.Key{
+		Action: statement.KeyGrant, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products,
+	})
+}
+
+// Retire takes the role from key; what it signed before stands.
+func (s *Speaker) Retire(ctx context.Context, tx *store.Tx, key Public, products []string, reason string) (int64, error) {
+	return s.say(ctx, tx, statement.Key{
+		Action: statement.KeyRetire, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products, Reason: reason,
+	})
+}
+
+// Revoke makes everything that key signed at entry since or later unbelievable.
+func (s *Speaker) Revoke(ctx context.Context, tx *store.Tx, key Public, products []string, since int64, reason string) (int64, error) {
+	return s.say(ctx, tx, statement.Key{
+		Action: statement.KeyRevoke, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products, Since: since, Reason: reason,
+	})
+}
+
+func (s *Speaker) say(ctx context.Context, tx *store.Tx, k statement.Key) (int64, error) {
+	now := s.Now()
+	k.At = now.UTC().Format(time.RFC3339)
+	payload, err := statement.New([]statement.Subject{statement.KeySubject(k.Public)}, &k)
+	if err != nil {
+		return 0, fault.Invalid.New("stating that a key's role changes: %w", err)
+	}
+	var signers []statement.Signer
+	for _, r := range s.Roots {
+		signers = append(signers, r)
+	}
+	e, err := statement.Sign(payload, signers...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := tx.Say(ctx, e, now)
+	if err != nil {
+		return 0, err
+	}
+	raw, err := e.Format()
+	if err != nil {
+		return 0, err
+	}
+	entry, err := verify.ParseEntry(n, raw)
+	if err != nil {
+		return 0, err
+	}
+	// The stranger's check is our check: too few or wrong root keys fail here,
+	// before anything is committed.
+	if _, err := s.Trust.NewAuthority([]verify.Entry{entry}); err != nil {
+		return 0, fault.Denied.New("stating that a key's role changes: %w", err)
+	}
+	return n, nil
+}
+
+// State is what the log says of a key in one role.
+type State struct {
+	Key    statement.Key // the latest statement about it
+	Entry  int64
+	Active bool
+}
+
+// States reads what was said of every key, the latest statement for each key
+// and role, in the order of their first statements.
+func States(ctx context.Context, db *store.DB) ([]State, error) {
+	var states []State
+	after := int64(-1)
+	for {
+		said, err := db.Find(ctx, store.Filter{Kind: "key", After: &after, Limit: 500})
+		if err != nil {
+			return nil, err
+		}
+		if len(said) == 0 {
+			return states, nil
+		}
+		for i := len(said) - 1; i >= 0; i-- { // Find gives the newest first
+			entry, err := verify.ParseEntry(said[i].N, said[i].Envelope)
+			if err != nil {
+				return nil, fault.Tampered.New("reading key statement %d: %w", said[i].N, err)
+			}
+			k, err := statement.As(entry.Statement, &statement.Key{})
+			if err != nil {
+				return nil, fault.Tampered.New("reading key statement %d: %w", said[i].N, err)
+			}
+			states = update(states, State{*k, entry.Index, k.Action == statement.KeyGrant})
+			after = max(after, entry.Index)
+		}
+	}
+}
+
+func update(states []State, s State) []State {
+	for i, old := range states {
+		if old.Key.KeyID == s.Key.KeyID && old.Key.Role == s.Key.Role {
+			states[i] = s
+			return states
+		}
+	}
+	return append(states, s)
+}
