@@ -85,28 +85,15 @@ type State struct {
 // and role, in the order of their first statements.
 func States(ctx context.Context, db *store.DB) ([]State, error) {
 	var states []State
-	after := int64(-1)
-	for {
-		said, err := db.Find(ctx, store.Filter{Kind: "key", After: &after, Limit: 500})
+	err := each(ctx, db, "key", func(e verify.Entry) error {
+		k, err := statement.As(e.Statement, &statement.Key{})
 		if err != nil {
-			return nil, err
+			return fault.Tampered.New("reading key statement %d: %w", e.Index, err)
 		}
-		if len(said) == 0 {
-			return states, nil
-		}
-		for i := len(said) - 1; i >= 0; i-- { // Find gives the newest first
-			entry, err := verify.ParseEntry(said[i].N, said[i].Envelope)
-			if err != nil {
-				return nil, fault.Tampered.New("reading key statement %d: %w", said[i].N, err)
-			}
-			k, err := statement.As(entry.Statement, &statement.Key{})
-			if err != nil {
-				return nil, fault.Tampered.New("reading key statement %d: %w", said[i].N, err)
-			}
-			states = update(states, State{*k, entry.Index, k.Action == statement.KeyGrant})
-			after = max(after, entry.Index)
-		}
-	}
+		states = update(states, State{*k, e.Index, k.Action == statement.KeyGrant})
+		return nil
+	})
+	return states, err
 }
 
 func update(states []State, s State) []State {
@@ -117,4 +104,46 @@ func update(states []State, s State) []State {
 		}
 	}
 	return append(states, s)
+}
+
+// Authority reads all key and revocation statements: who may say what, now.
+func Authority(ctx context.Context, db *store.DB, trust *verify.Trust) (*verify.Authority, error) {
+	var all []verify.Entry
+	for _, kind := range []string{"key", "revocation"} {
+		if err := each(ctx, db, kind, func(e verify.Entry) error {
+			all = append(all, e)
+			return nil
+		}); err != nil {
+			return nil, err
+		}
+	}
+	a, err := trust.NewAuthority(all)
+	if err != nil {
+		return nil, fault.Tampered.New("reading who may say what: %w", err)
+	}
+	return a, nil
+}
+
+// each calls do for every statement of a kind, in the log's order.
+func each(ctx context.Context, db *store.DB, kind string, do func(verify.Entry) error) error {
+	after := int64(-1)
+	for {
+		said, err := db.Find(ctx, store.Filter{Kind: kind, After: &after, Limit: 500})
+		if err != nil {
+			return err
+		}
+		if len(said) == 0 {
+			return nil
+		}
+		for i := len(said) - 1; i >= 0; i-- { // Find gives the newest first
+			e, err := verify.ParseEntry(said[i].N, said[i].Envelope)
+			if err != nil {
+				return fault.Tampered.New("reading the statement %d: %w", said[i].N, err)
+			}
+			if err := do(e); err != nil {
+				return err
+			}
+			after = max(after, e.Index)
+		}
+	}
 }
