@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -115,9 +116,16 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	if n := len(e.Signatures); n == 0 || n > Limits.Signatures {
 		return nil, fmt.Errorf("an envelope has 1 to %d signatures; this one has %d", Limits.Signatures, n)
 	}
+	if len(e.Payload) == 0 {
+		return nil, errors.New("the payload is empty")
+	}
 	for i, s := range e.Signatures {
-		if raw, err := hex.DecodeString(s.KeyID); err != nil || len(raw) != sha256.Size {
-			return nil, fmt.Errorf("signatures[%d]: keyid must be 64 hex digits", i)
+		if err := checkHex("keyid", s.KeyID, sha256.Size); err != nil {
+			return nil, fmt.Errorf("signatures[%d]: %w", i, err)
+		}
+		// A key that stands twice could be counted twice.
+		if slices.ContainsFunc(e.Signatures[:i], func(o Signature) bool { return o.KeyID == s.KeyID }) {
+			return nil, fmt.Errorf("signatures[%d]: key %s stands twice", i, s.KeyID)
 		}
 		if len(s.Sig) != ed25519.SignatureSize {
 			return nil, fmt.Errorf("signatures[%d]: an Ed25519 signature has 64 bytes; this one has %d", i, len(s.Sig))

@@ -18,8 +18,8 @@ var Roles = []string{"approver", "builder", "programme", "rebuilder", "release",
 // What a key statement does.
 const (
 	KeyGrant  = "grant"  // from this entry on, the key may sign for the role
-	KeyRetire = "retire" // from this entry on it may not; what it signed before stands
-	KeyRevoke = "revoke" // from entry Since on it is not believed, whoever holds it
+	KeyRetire = "retire" // from this entry on it may not sign for the role; what it signed before stands
+	KeyRevoke = "revoke" // from entry Since on it is not believed in any role: others may hold it
 )
 
 // Key says from which log entry on a key may, or may no longer, sign for a
@@ -35,6 +35,7 @@ type Key struct {
 	// never a person's name or address. Two keys of one holder count once.
 	Holder string `json:"holder"`
 	// Products are the product ids that the key may sign for; "*" is every one.
+	// A retirement or revocation ends the key for all of them.
 	Products []string `json:"products"`
 	// Since is, for revoke, the first log entry at which the key is not believed.
 	Since  int64  `json:"since,omitempty"`

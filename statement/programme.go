@@ -15,7 +15,7 @@ type Programme struct {
 	Vendor  string            `json:"vendor"`
 	Name    string            `json:"name"`  // the vendor's name as people read it
 	Files   map[string]string `json:"files"` // path in the folder -> sha256, hex
-	Changes []string          `json:"changes"`
+	Changes []string          `json:"changes,omitempty"`
 	At      string            `json:"at"`
 }
 

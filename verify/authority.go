@@ -25,10 +25,12 @@ type grant struct {
 
 // Revoked is a statement that was taken back.
 type Revoked struct {
-	Entry  int64 // what was taken back
-	SHA256 string
-	By     int64 // the entry that says so
-	Reason string
+	Entry   int64 // what was taken back
+	SHA256  string
+	By      int64 // the entry that says so
+	Reason  string
+	Kind    string // of what was taken back
+	Product string // whose keys took it back
 }
 
 // Signer is a good signature by a key that had a role at that position.
@@ -72,12 +74,13 @@ func (a *Authority) addKey(e Entry) error {
 		a.grants[k.KeyID] = append(a.grants[k.KeyID], grant{*k, e.Index, math.MaxInt64})
 		return nil
 	}
-	end := e.Index
-	if k.Action == statement.KeyRevoke {
+	// Whoever stole a key has it for every role, so a revocation ends them all.
+	revoke, end := k.Action == statement.KeyRevoke, e.Index
+	if revoke {
 		end = min(end, k.Since)
 	}
 	for i, g := range a.grants[k.KeyID] {
-		if g.key.Role == k.Role && g.from < e.Index {
+		if revoke || g.key.Role == k.Role {
 			a.grants[k.KeyID][i].until = min(g.until, end)
 		}
 	}
@@ -92,15 +95,34 @@ func (a *Authority) addRevocation(e Entry) error {
 		return refuse(CodeStatement, "entry %d: %v", e.Index, err)
 	}
 	if len(a.signers(e, "release", r.Product)) > 0 && r.Entry < e.Index {
-		a.revocations = append(a.revocations, Revoked{r.Entry, e.Statement.Subject[0].Digest["sha256"], e.Index, r.Reason})
+		a.revocations = append(a.revocations, Revoked{r.Entry, e.Statement.Subject[0].Digest["sha256"], e.Index, r.Reason, r.Kind, r.Product})
 	}
 	return nil
 }
 
-// RevokedBy finds the revocation of an entry.
+// RevokedBy finds the revocation of an entry. Where the statement names its
+// product, only that product's revocation counts.
 func (a *Authority) RevokedBy(e Entry) (Revoked, bool) {
+	return a.revokedFor(e, productOf(e.Statement))
+}
+
+// productOf is the product that a statement names, or "".
+func productOf(s *statement.Statement) string {
+	if r, err := statement.As(s, &statement.Release{}); err == nil {
+		return r.Product
+	}
+	if r, err := statement.As(s, &statement.Source{}); err == nil {
+		return r.Product
+	}
+	return ""
+}
+
+// revokedFor finds the revocation of an entry by a product's release role: one
+// product's keys must not stop another's releases. Product "" asks for any.
+func (a *Authority) revokedFor(e Entry, product string) (Revoked, bool) {
 	i := slices.IndexFunc(a.revocations, func(r Revoked) bool {
-		return r.Entry == e.Index && r.SHA256 == statement.HashOf(e.Raw)
+		return r.Entry == e.Index && r.Kind == e.Statement.Kind() && (product == "" || r.Product == product) &&
+			r.SHA256 == statement.HashOf(e.Raw)
 	})
 	if i < 0 {
 		return Revoked{}, false
@@ -111,7 +133,7 @@ func (a *Authority) RevokedBy(e Entry) (Revoked, bool) {
 // signers lists the good signatures of e by keys that had role for product at
 // e's position; product "" asks for any. Each holder counts once.
 func (a *Authority) signers(e Entry, role, product string) []Signer {
-	var found []Signer
+	found := []Signer{}
 	for _, sig := range e.Envelope.Signatures {
 		for _, g := range a.grants[sig.KeyID] {
 			may := g.key.Role == role && g.from < e.Index && e.Index < g.until &&
@@ -129,14 +151,12 @@ func (a *Authority) signers(e Entry, role, product string) []Signer {
 // Signers lists every good signature of a statement with the role that its key
 // had there: what a page shows beside it.
 func (a *Authority) Signers(e Entry) []Signer {
-	var all []Signer
+	all := []Signer{}
 	for _, role := range statement.Roles {
 		all = append(all, a.signers(e, role, "")...)
 	}
-	if a.trust.rootSigned(e.Envelope, e.Index) == nil {
-		for _, s := range e.Envelope.Signatures {
-			all = append(all, Signer{s.KeyID, "root", "root"})
-		}
+	for _, id := range a.trust.rootSigners(e.Envelope, e.Index) {
+		all = append(all, Signer{id, "root", "root"})
 	}
 	return all
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -49,11 +50,17 @@ func (p *Policy) Open(raw []byte) (*Checkpoint, error) {
 	if len(raw) > Limits.Checkpoint {
 		return nil, refuse(CodeCheckpoint, "the checkpoint has %d bytes; at most %d are allowed", len(raw), Limits.Checkpoint)
 	}
+	if p.Log == nil {
+		return nil, refuse(CodeCheckpoint, "the policy names no log")
+	}
 	known := []note.Verifier{p.Log.verifier}
 	for _, w := range p.Witnesses {
 		known = append(known, w.verifier)
 	}
 	n, err := note.Open(raw, note.VerifierList(known...))
+	if bad, ok := errors.AsType[*note.InvalidSignatureError](err); ok {
+		return nil, refuse(CodeCheckpoint, "the checkpoint has a wrong signature by %q", bad.Name)
+	}
 	if err != nil {
 		return nil, refuse(CodeCheckpoint, "the checkpoint is not signed by log %q: %v", p.Log.Origin(), err)
 	}
@@ -91,12 +98,15 @@ func parseCheckpointText(text string) (*Checkpoint, error) {
 	if len(lines) < 4 || lines[0] == "" {
 		return nil, fmt.Errorf("it needs three lines: origin, size, root hash")
 	}
+	if strings.HasPrefix(lines[3], "\n") || strings.Contains(lines[3], "\n\n") {
+		return nil, fmt.Errorf("an extension line is empty")
+	}
 	size, err := strconv.ParseInt(lines[1], 10, 64)
 	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
 		return nil, fmt.Errorf("the size is not a number")
 	}
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != tlog.HashSize {
+	if err != nil || len(root) != tlog.HashSize || strings.Contains(lines[2], "\r") {
 		return nil, fmt.Errorf("the root hash is not 32 bytes of base64")
 	}
 	return &Checkpoint{Origin: lines[0], Size: size, Root: tlog.Hash(root)}, nil

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,13 +17,18 @@ func (t *Trust) Judge(ev *Evidence, a Artifact, now time.Time) *Report {
 	r := NewReport(a, "nothing was checked")
 	r.Trust = &TrustBrief{t.Root.Clerestory.Vendor, t.Fingerprint(), t.Root.Version, t.Root.Expires}
 	r.Checkpoint = ev.Checkpoint.brief(now)
+	if raw, err := hex.DecodeString(a.SHA256); err != nil || hex.EncodeToString(raw) != a.SHA256 || len(raw) != 32 {
+		r.Reason = "the file's SHA-256 is not known"
+		return r
+	}
 	j := &judgement{trust: t, ev: ev, report: r}
 	if err := j.run(); err != nil {
 		r.Fail(err)
 		return r
 	}
-	// A root that has expired may have been replaced because its keys were lost.
-	if now.After(t.Root.Expires) {
+	// A root that has expired may have been replaced because its keys were lost. A
+	// clock that was set back does not hide that: the witnesses have clocks too.
+	if now.After(t.Root.Expires) || ev.Checkpoint.Time().After(t.Root.Expires) {
 		r.Verdict, r.Reason = Unchecked, fmt.Sprintf("the trusted root expired on %s: get a newer one from the vendor", t.Root.Expires.Format(time.DateOnly))
 		return r
 	}
@@ -65,14 +72,7 @@ func (j *judgement) run() (err error) {
 	if by, ok := j.authority.RevokedBy(j.entry); ok { // step 9
 		return refuse(CodeRevoked, "%s %s was revoked at entry %d: %s", j.release.Product, j.release.Version, by.By, by.Reason)
 	}
-	cp := j.ev.Checkpoint
-	j.report.claim("log", j.entry.Index, nil, "entry %d of %s, in the state with %d entries of %s, cosigned by %s",
-		j.entry.Index, cp.Origin, cp.Size, timeText(cp.Time()), namesOf(cp))
-	j.report.claim("released", j.entry.Index, signers[:1], "%s %s (%s), by %s", j.release.Product, j.release.Version, j.release.Channel, HoldersOf(signers, "release"))
-	j.report.claim("approved", j.entry.Index, signers[1:], "by %s; %d different people are needed", HoldersOf(signers, "approver"), j.trust.Root.Clerestory.Approvals)
-	if j.name != baseName(j.report.File.Name) {
-		j.report.notChecked("name", "the file was released as %s; its name is not part of what was checked", j.name)
-	}
+	j.claims(signers)
 	if err := j.source(); err != nil { // step 10
 		return err
 	}
@@ -80,15 +80,32 @@ func (j *judgement) run() (err error) {
 		return err
 	}
 	j.report.claim("sbom", j.entry.Index, nil, "%s, sha256 %s", j.release.SBOM.Name, j.release.SBOM.SHA256)
-	j.revocation() // step 12
+	j.unchecked() // step 12
 	return nil
 }
 
-// findRelease finds the latest release that lists these bytes.
+// claims notes what holds after step 9.
+func (j *judgement) claims(signers []Signer) {
+	cp, n := j.ev.Checkpoint, j.entry.Index
+	j.report.claim("log", n, nil, "entry %d of %s, in the state with %d entries of %s, cosigned by %s",
+		n, cp.Origin, cp.Size, timeText(cp.Time()), namesOf(cp))
+	j.report.claim("released", n, withRole(signers, "release"), "%s %s (%s), by %s", j.release.Product, j.release.Version, j.release.Channel, HoldersOf(signers, "release"))
+	j.report.claim("approved", n, withRole(signers, "approver"), "by %s; %d different people are needed", HoldersOf(signers, "approver"), j.trust.Root.Clerestory.Approvals)
+}
+
+func withRole(signers []Signer, role string) []Signer {
+	return slices.DeleteFunc(slices.Clone(signers), func(s Signer) bool { return s.Role != role })
+}
+
+// findRelease finds the latest release that lists these bytes. A membership
+// proof belongs to one release of many: that it fails for others says nothing.
 func (j *judgement) findRelease() error {
 	sum := j.report.File.SHA256
-	for i := len(j.ev.Entries) - 1; i >= 0; i-- {
-		e := j.ev.Entries[i]
+	unproven := refuse(CodeOtherFile, "the bundle is not about these bytes (sha256 %s): the file was changed, or the bundle belongs to another file", sum)
+	if j.ev.Complete {
+		unproven = refuse(CodeOtherFile, "the log knows no release with these bytes (sha256 %s)", sum)
+	}
+	for _, e := range slices.Backward(j.ev.Entries) {
 		if e.Statement.PredicateType != statement.ReleaseType {
 			continue
 		}
@@ -97,6 +114,10 @@ func (j *judgement) findRelease() error {
 			return refuse(CodeStatement, "entry %d: %v", e.Index, err)
 		}
 		name, err := fileIn(rel, e.Statement, j.ev.Member, sum)
+		if CodeOf(err) == CodeProof {
+			unproven = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -105,10 +126,7 @@ func (j *judgement) findRelease() error {
 			return nil
 		}
 	}
-	if j.ev.Complete {
-		return refuse(CodeOtherFile, "the log knows no release with these bytes (sha256 %s)", sum)
-	}
-	return refuse(CodeOtherFile, "the bundle is not about these bytes (sha256 %s): the file was changed, or the bundle belongs to another file", sum)
+	return unproven
 }
 
 // fileIn finds a file among a release's subjects or by its membership proof.
@@ -119,24 +137,24 @@ func fileIn(rel *statement.Release, s *statement.Statement, m *Member, sum strin
 		}
 		return m.Name, m.in(rel.Manifest)
 	}
+	i := slices.IndexFunc(s.Subject, func(s statement.Subject) bool { return s.Digest["sha256"] == sum })
+	if i < 0 {
+		return "", nil
+	}
 	var files []File
-	found := ""
 	for _, sub := range s.Subject {
 		files = append(files, File{sub.Name, sub.Digest["sha256"]})
-		if sub.Digest["sha256"] == sum && found == "" {
-			found = sub.Name
-		}
 	}
 	man, err := NewManifest(files)
 	if err != nil || man.Tree() != rel.Manifest {
 		return "", refuse(CodeStatement, "the release's manifest does not fit its files")
 	}
-	return found, nil
+	return s.Subject[i].Name, nil
 }
 
 // source checks that the commit of the release is one that the vendor published.
 func (j *judgement) source() error {
-	e, err := j.named(j.release.Source, "source")
+	e, err := j.named(j.release.Source, statement.SourceType)
 	if err != nil {
 		return err
 	}
@@ -158,39 +176,33 @@ func (j *judgement) source() error {
 // builds checks the provenance that the release relies on, and finds others who
 // got the same bytes.
 func (j *judgement) builds() error {
-	main, err := j.named(j.release.Build, "build")
+	main, err := j.named(j.release.Build, statement.BuildType)
 	if err != nil {
 		return err
 	}
+	b, err := statement.As(main.Statement, &statement.Build{})
+	if err != nil {
+		return refuse(CodeProvenance, "entry %d: %v", main.Index, err)
+	}
+	builders := j.authority.signers(main, "builder", j.release.Product)
+	if len(builders) == 0 {
+		return refuse(CodeSignature, "the build statement at entry %d is not signed by a key that had the role builder for %s there", main.Index, j.release.Product)
+	}
+	if b.Commit() != j.release.Commit {
+		return refuse(CodeProvenance, "the release names commit %s, but its build (entry %d) was of %s", j.release.Commit, main.Index, b.Commit())
+	}
+	if hasDigest(main.Statement, j.report.File.SHA256) {
+		j.report.claim("built", main.Index, builders, "from that commit by %s (%s)", HoldersOf(builders, "builder"), b.RunDetails.Builder.ID)
+	} else {
+		j.report.notChecked("built", "the build (entry %d) does not list this file; it was added to the release by other means", main.Index)
+	}
 	rebuilt := false
 	for _, e := range j.ev.Entries {
-		if e.Statement.PredicateType != statement.BuildType {
-			continue
+		again, id := j.rebuilders(e, builders)
+		if len(again) > 0 {
+			rebuilt = true
+			j.report.claim("rebuilt", e.Index, again, "the same bytes by %s (%s)", again[0].Holder, id)
 		}
-		b, err := statement.As(e.Statement, &statement.Build{})
-		if err != nil {
-			return refuse(CodeProvenance, "entry %d: %v", e.Index, err)
-		}
-		made := hasDigest(e.Statement, j.report.File.SHA256)
-		if e.Index != main.Index {
-			if again, err := j.authority.Believe(e); err == nil && made && b.Commit() == j.release.Commit {
-				rebuilt = true
-				j.report.claim("rebuilt", e.Index, again, "the same bytes by %s (%s)", again[0].Holder, b.RunDetails.Builder.ID)
-			}
-			continue
-		}
-		signers, err := j.authority.Believe(e)
-		if err != nil {
-			return err
-		}
-		if b.Commit() != j.release.Commit {
-			return refuse(CodeProvenance, "the release names commit %s, but its build (entry %d) was of %s", j.release.Commit, e.Index, b.Commit())
-		}
-		if !made {
-			j.report.notChecked("built", "the build (entry %d) does not list this file; it was added to the release by other means", e.Index)
-			continue
-		}
-		j.report.claim("built", e.Index, signers, "from that commit by %s (%s)", signers[0].Holder, b.RunDetails.Builder.ID)
 	}
 	if !rebuilt {
 		j.report.notChecked("rebuilt", "there is no statement by anybody else who built the same bytes")
@@ -198,7 +210,30 @@ func (j *judgement) builds() error {
 	return nil
 }
 
-func (j *judgement) revocation() {
+// rebuilders lists who says in e to have got the same bytes from the same commit,
+// without those who built them first: nobody confirms himself.
+func (j *judgement) rebuilders(e Entry, first []Signer) ([]Signer, string) {
+	b, err := statement.As(e.Statement, &statement.Build{})
+	if err != nil || b.Commit() != j.release.Commit || !hasDigest(e.Statement, j.report.File.SHA256) {
+		return nil, ""
+	}
+	if _, ok := j.authority.revokedFor(e, j.release.Product); ok {
+		return nil, ""
+	}
+	by := append(j.authority.signers(e, "builder", j.release.Product), j.authority.signers(e, "rebuilder", j.release.Product)...)
+	return slices.DeleteFunc(by, func(s Signer) bool {
+		return slices.ContainsFunc(first, func(f Signer) bool { return f.Holder == s.Holder || f.KeyID == s.KeyID })
+	}), b.RunDetails.Builder.ID
+}
+
+// unchecked says what a reader might take for granted.
+func (j *judgement) unchecked() {
+	if base := baseName(j.name); base != baseName(j.report.File.Name) {
+		j.report.notChecked("name", "the file was released as %s; its name is not part of what was checked", j.name)
+	}
+	if !j.trust.Policy.Needed() {
+		j.report.notChecked("witnesses", "the trusted root asks for no witness: the log could show others another state")
+	}
 	if j.ev.Complete {
 		j.report.claim("not-revoked", -1, nil, "no revocation of the release or its keys in all %d entries of the log", j.ev.Checkpoint.Size)
 		return
@@ -206,12 +241,18 @@ func (j *judgement) revocation() {
 	j.report.notChecked("not-revoked", "a bundle can not show that nothing in the log revokes the release or a key; read the log for that (--log)")
 }
 
-// named finds the entry that another statement names by hash.
-func (j *judgement) named(sum, kind string) (Entry, error) {
+// named finds the entry of a kind that the release names by hash. It must stand
+// before the release, and not be taken back.
+func (j *judgement) named(sum, predicateType string) (Entry, error) {
+	kind := statement.KindOf(predicateType)
 	for _, e := range j.ev.Entries {
-		if e.Statement.Kind() == kind && e.Index < j.entry.Index && statement.HashOf(e.Raw) == sum {
-			return e, nil
+		if e.Statement.PredicateType != predicateType || e.Index >= j.entry.Index || statement.HashOf(e.Raw) != sum {
+			continue
 		}
+		if by, ok := j.authority.revokedFor(e, j.release.Product); ok {
+			return Entry{}, refuse(CodeRevoked, "the release's %s statement (entry %d) was revoked at entry %d: %s", kind, e.Index, by.By, by.Reason)
+		}
+		return e, nil
 	}
 	return Entry{}, refuse(CodeProvenance, "the release's %s statement (sha256 %s) is not among the evidence", kind, sum)
 }

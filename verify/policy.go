@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"net/url"
 	"slices"
@@ -24,6 +26,7 @@ type LogKey struct {
 	VKey     string
 	URL      string
 	verifier note.Verifier
+	key      []byte // the raw public key
 }
 
 // Origin is the log's name, the first line of its checkpoints.
@@ -43,20 +46,25 @@ type component func(signed map[string]bool) bool
 // Text is the policy file.
 func (p *Policy) Text() string { return p.text }
 
-// ParsePolicy reads a C2SP tlog-policy file. Stricter than the specification in
-// one point: a witness key may stand only once, under one name, because two
-// names for one key would count as two witnesses.
+// ParsePolicy reads a C2SP tlog-policy file. A witness key may stand only once,
+// under one name, and a name may be a member only once: otherwise one witness
+// would count as two. Stricter than the specification in two points: one log at
+// most, and its key may not be a witness's, since nobody witnesses himself.
 func ParsePolicy(b []byte) (*Policy, error) {
 	if len(b) > Limits.Policy {
 		return nil, fmt.Errorf("the policy has %d bytes; at most %d are allowed", len(b), Limits.Policy)
 	}
-	p := &policyParser{policy: &Policy{text: string(b)}, components: map[string]component{}, keys: map[string]string{}}
+	p := &policyParser{policy: &Policy{text: string(b)}, components: map[string]component{}, keys: map[string]string{}, member: map[string]bool{}}
 	n := 0
 	for line := range strings.Lines(string(b)) {
 		n++
-		line, _, _ = strings.Cut(line, "#")
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return nil, fmt.Errorf("line %d holds a control character", n)
+		}
+		// The specification's whitespace is only these two.
+		fields := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' })
+		if len(fields) == 0 || strings.HasPrefix(fields[0], "#") {
 			continue
 		}
 		if err := p.line(fields); err != nil {
@@ -66,20 +74,23 @@ func ParsePolicy(b []byte) (*Policy, error) {
 	if !p.hasQuorum {
 		return nil, fmt.Errorf("there is no quorum line")
 	}
+	if l := p.policy.Log; l != nil {
+		if name, ok := p.keys[string(l.key)]; ok {
+			return nil, fmt.Errorf("the log's key is also that of witness %q", name)
+		}
+	}
 	return p.policy, nil
 }
 
 type policyParser struct {
 	policy     *Policy
 	components map[string]component
-	keys       map[string]string // public key -> name
+	keys       map[string]string // a witness's public key -> its name
+	member     map[string]bool   // names that are members of a group
 	hasQuorum  bool
 }
 
 func (p *policyParser) line(f []string) error {
-	if p.hasQuorum {
-		return fmt.Errorf("the quorum line must be the last one")
-	}
 	switch f[0] {
 	case "log":
 		return p.log(f[1:])
@@ -101,7 +112,13 @@ func (p *policyParser) log(f []string) error {
 	if err != nil {
 		return fmt.Errorf("the log's key: %w", err)
 	}
-	l := &LogKey{VKey: f[0], verifier: v}
+	_, rest, _ := strings.Cut(f[0], "+") // name, hash, key
+	_, key64, _ := strings.Cut(rest, "+")
+	raw, err := base64.StdEncoding.DecodeString(key64)
+	if err != nil || len(raw) != 1+ed25519.PublicKeySize {
+		return fmt.Errorf("the log's key must be an Ed25519 key")
+	}
+	l := &LogKey{VKey: f[0], verifier: v, key: raw[1:]}
 	if len(f) == 2 {
 		l.URL = f[1]
 	}
@@ -147,14 +164,15 @@ func (p *policyParser) group(f []string) error {
 		return fmt.Errorf("threshold %q must be any, all or 1 to %d", f[1], len(members))
 	}
 	var parts []component
-	for i, m := range members {
+	for _, m := range members {
 		c, ok := p.components[m]
 		if !ok {
 			return fmt.Errorf("%q is not defined above", m)
 		}
-		if slices.Contains(members[:i], m) {
-			return fmt.Errorf("%q stands twice in group %q", m, f[0])
+		if p.member[m] {
+			return fmt.Errorf("%q is a member of a group already", m)
 		}
+		p.member[m] = true
 		parts = append(parts, c)
 	}
 	return p.define(f[0], func(signed map[string]bool) bool {
@@ -169,8 +187,8 @@ func (p *policyParser) group(f []string) error {
 }
 
 func (p *policyParser) quorum(f []string) error {
-	if len(f) != 1 {
-		return fmt.Errorf("expected: quorum <name>|none")
+	if len(f) != 1 || p.hasQuorum {
+		return fmt.Errorf("expected one line: quorum <name>|none")
 	}
 	p.hasQuorum = true
 	if f[0] == "none" {

@@ -46,7 +46,7 @@ func ParseProof(b []byte) (*Proof, error) {
 			break
 		}
 		raw, err := base64.StdEncoding.Strict().DecodeString(line)
-		if err != nil || len(raw) != tlog.HashSize || len(p.Hashes) == Limits.Proof {
+		if err != nil || len(raw) != tlog.HashSize || len(line) != base64.StdEncoding.EncodedLen(tlog.HashSize) || len(p.Hashes) == Limits.Proof {
 			return nil, refuse(CodeProof, "the proof has a line that is no hash, or too many")
 		}
 		p.Hashes = append(p.Hashes, tlog.Hash(raw))

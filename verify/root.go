@@ -7,6 +7,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
@@ -180,7 +183,10 @@ func parseRoot(file []byte) (*Trust, []rootSignature, error) {
 	if err := statement.Decode(f.Signed, &t.Root); err != nil {
 		return nil, nil, err
 	}
-	var err error
+	err := checkExpires(f.Signed)
+	if err != nil {
+		return nil, nil, err
+	}
 	if t.canonical, err = SignedText(f.Signed); err != nil {
 		return nil, nil, err
 	}
@@ -190,12 +196,30 @@ func parseRoot(file []byte) (*Trust, []rootSignature, error) {
 	return t, f.Signatures, nil
 }
 
+// checkExpires asks for the one form that TUF gives the time (TUF 1.0, section
+// 4.2.2): another encoder would write another form differently, and sign that.
+func checkExpires(signed []byte) error {
+	var r struct {
+		Expires string `json:"expires"`
+	}
+	if err := json.Unmarshal(signed, &r); err != nil {
+		return err
+	}
+	const form = "2006-01-02T15:04:05Z"
+	if at, err := time.Parse(form, r.Expires); err != nil || at.Format(form) != r.Expires {
+		return fmt.Errorf("expires must be a time like 2027-01-31T12:00:00Z")
+	}
+	return nil
+}
+
 func (t *Trust) check() error {
 	r := t.Root
 	ext := r.Clerestory
 	switch {
 	case r.Type != "root":
 		return fmt.Errorf("_type is %q; expected \"root\"", r.Type)
+	case !strings.HasPrefix(r.SpecVersion, "1."):
+		return fmt.Errorf("spec_version is %q; expected TUF 1", r.SpecVersion)
 	case r.Version < 1 || r.Expires.IsZero():
 		return fmt.Errorf("version and expires must be set")
 	case ext == nil:
@@ -211,7 +235,7 @@ func (t *Trust) check() error {
 	for _, id := range role.KeyIDs {
 		k, ok := r.Keys[id]
 		pub, err := hex.DecodeString(k.KeyVal.Public)
-		if !ok || k.KeyType != "ed25519" || k.Scheme != "ed25519" || err != nil || len(pub) != ed25519.PublicKeySize {
+		if !ok || k.KeyType != "ed25519" || k.Scheme != "ed25519" || err != nil || len(pub) != ed25519.PublicKeySize || hex.EncodeToString(pub) != k.KeyVal.Public {
 			return fmt.Errorf("key %s must be an Ed25519 key", id)
 		}
 		if statement.KeyID(pub) != id {
@@ -222,10 +246,13 @@ func (t *Trust) check() error {
 	if len(t.keys) != len(role.KeyIDs) {
 		return fmt.Errorf("roles.root names a key twice")
 	}
-	for _, f := range ext.Formerly {
+	for i, f := range ext.Formerly {
 		fm, err := parseFormer(f)
 		if err != nil {
 			return err
+		}
+		if i > 0 && f.Until < ext.Formerly[i-1].Until {
+			return fmt.Errorf("x-clerestory.formerly must stand oldest first")
 		}
 		t.former = append(t.former, fm)
 	}
@@ -243,7 +270,7 @@ func parseFormer(f FormerRoot) (former, error) {
 	fm := former{keys: map[string]ed25519.PublicKey{}, threshold: f.Threshold, until: f.Until}
 	for _, k := range f.Keys {
 		pub, err := hex.DecodeString(k)
-		if err != nil || len(pub) != ed25519.PublicKeySize {
+		if err != nil || len(pub) != ed25519.PublicKeySize || hex.EncodeToString(pub) != k {
 			return fm, fmt.Errorf("x-clerestory.formerly: a key is not 32 bytes of hex")
 		}
 		fm.keys[statement.KeyID(pub)] = pub
@@ -259,7 +286,8 @@ func (t *Trust) signedBy(by *Trust, sigs []rootSignature) error {
 	good := map[string]bool{}
 	for _, s := range sigs {
 		raw, err := hex.DecodeString(s.Sig)
-		if pub, ok := by.keys[s.KeyID]; ok && err == nil && ed25519.Verify(pub, t.canonical, raw) {
+		lower := err == nil && hex.EncodeToString(raw) == s.Sig
+		if pub, ok := by.keys[s.KeyID]; ok && lower && ed25519.Verify(pub, t.canonical, raw) {
 			good[s.KeyID] = true
 		}
 	}
@@ -270,25 +298,28 @@ func (t *Trust) signedBy(by *Trust, sigs []rootSignature) error {
 }
 
 // rootSigned checks a key statement's signatures: the threshold of the root in
-// force, or of the former one for that position in the log.
+// force, or of a former one for that position in the log.
 func (t *Trust) rootSigned(e *statement.Envelope, index int64) error {
-	sets := []former{{keys: t.keys, threshold: t.Root.Roles["root"].Threshold, until: index + 1}}
-	sets = append(sets, t.former...)
-	most, need := 0, sets[0].threshold
-	for _, set := range sets {
-		if index >= set.until {
-			continue
-		}
-		good := map[string]bool{}
+	if t.rootSigners(e, index) == nil {
+		return refuse(CodeSignature, "the key statement at entry %d is not signed by %d of the root keys", index, t.Root.Roles["root"].Threshold)
+	}
+	return nil
+}
+
+// rootSigners lists the root keys that have signed e, if they meet the threshold
+// of the root in force or of a former one that was in force at index.
+func (t *Trust) rootSigners(e *statement.Envelope, index int64) []string {
+	sets := []former{{keys: t.keys, threshold: t.Root.Roles["root"].Threshold, until: math.MaxInt64}}
+	for _, set := range append(sets, t.former...) {
+		var good []string
 		for _, s := range e.Signatures {
-			if pub, ok := set.keys[s.KeyID]; ok && e.SignedBy(pub, s) {
-				good[s.KeyID] = true
+			if pub, ok := set.keys[s.KeyID]; ok && index < set.until && e.SignedBy(pub, s) && !slices.Contains(good, s.KeyID) {
+				good = append(good, s.KeyID)
 			}
 		}
 		if len(good) >= set.threshold {
-			return nil
+			return good
 		}
-		most = max(most, len(good))
 	}
-	return refuse(CodeSignature, "key statement at entry %d has %d good signatures by root keys; %d are needed", index, most, need)
+	return nil
 }
