@@ -1,0 +1,132 @@
+package log
+
+import (
+	"context"
+	"time"
+
+	"github.com/transparency-dev/tessera"
+
+	"clerestory.dev/clerestory/internal/base/crash"
+	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/store"
+)
+
+// addTimeout is when a disk that does not answer counts as gone.
+const addTimeout = 60 * time.Second
+
+// drain is the one goroutine that adds: order in, order out.
+func (w *Writer) drain(ctx context.Context) {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for {
+		more, err := w.drainOnce(ctx)
+		if err != nil {
+			w.stop(err)
+			return
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-w.locks.lost:
+			w.stop(err)
+			return
+		case <-w.cfg.DB.Said():
+		case <-tick.C:
+			if err := w.guard.broken(); err != nil {
+				w.stop(err)
+				return
+			}
+		}
+	}
+}
+
+// drainOnce adds the next rows, and says whether there may be more. An error
+// ends the writer; a database that does not answer does not.
+func (w *Writer) drainOnce(ctx context.Context) (more bool, err error) {
+	if ctx.Err() != nil {
+		return false, nil
+	}
+	select {
+	case err := <-w.locks.lost:
+		return false, err
+	default:
+	}
+	rows, err := w.cfg.DB.SaidFrom(ctx, w.Size(), batchSize)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.troubled(err)
+		}
+		return false, nil
+	}
+	if len(rows) == 0 {
+		w.troubled(nil)
+		return false, nil
+	}
+	return true, w.append(ctx, rows)
+}
+
+// append adds rows and waits until they are durable, before anything else is
+// added. The library gathers entries for batchAge; would a batch fail (disk
+// full) while a later one is waiting and then succeeds, the later entries would
+// take the earlier ones' places. So all entries in flight must be one batch: no
+// entry is added when half the time is over. Should that fail, the guard refuses
+// to sign the result.
+func (w *Writer) append(ctx context.Context, rows []store.Said) error {
+	first := w.Size()
+	w.guard.forgetBefore(uint64(max(first-batchSize, 0)))
+	begun := time.Now() // the library's own timer runs on this clock, not on ours
+	var futures []tessera.IndexFuture
+	for i, row := range rows {
+		if i > 0 && time.Since(begun) > batchAge/2 {
+			break
+		}
+		if row.N != first+int64(i) {
+			return fault.Tampered.New("the outbox has no row %d; the next one is %d", first+int64(i), row.N)
+		}
+		crash.Point("log.before-add")
+		w.guard.expect(row.Envelope)
+		// Not ctx: an entry on its way is brought to its end.
+		futures = append(futures, w.add(context.WithoutCancel(ctx), tessera.NewEntry(row.Envelope)))
+	}
+	if err := settle(first, futures); err != nil {
+		return err
+	}
+	crash.Point("log.added")
+	w.mu.Lock()
+	w.size = first + int64(len(futures))
+	w.mu.Unlock()
+	return nil
+}
+
+// settle waits for every future. The library can leave one unresolved for ever
+// (when its own context ends), so the wait is bounded.
+func settle(first int64, futures []tessera.IndexFuture) error {
+	done := make(chan error, 1)
+	go func() { done <- inOrder(first, futures) }()
+	timer := time.NewTimer(addTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fault.Unavailable.New("adding entries %d to %d: the disk has not answered for %v", first, first+int64(len(futures))-1, addTimeout)
+	}
+}
+
+func inOrder(first int64, futures []tessera.IndexFuture) error {
+	var failed error
+	for i, f := range futures {
+		index, err := f()
+		switch {
+		case err != nil && failed == nil:
+			// It may be in the log or not: only the comparison at the next start tells.
+			failed = fault.Unavailable.New("adding log entry %d: %w; free the disk and start again", first+int64(i), err)
+		case err == nil && index.Index != uint64(first)+uint64(i):
+			return fault.Tampered.New("outbox row %d became log entry %d", first+int64(i), index.Index)
+		}
+	}
+	return failed
+}
