@@ -1,0 +1,86 @@
+package tile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// How long the files may be kept by browsers and CDNs. A full tile never
+// changes; a partial one neither, but it is soon replaced by a wider one.
+const (
+	cacheCheckpoint = "no-cache, max-age=1"
+	cacheFull       = "public, max-age=31536000, immutable"
+	cachePartial    = "public, max-age=300"
+	cacheNothing    = "no-store" // a tile that is missing now is there in a moment
+)
+
+// Handler serves a log's folder: the checkpoint, tiles and bundles of entries,
+// and nothing else that lies there. Mount it with http.StripPrefix. Everything
+// in it is public, so pages of any origin may read it.
+func Handler(dir string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("X-Content-Type-Options", "nosniff")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			refuse(w, "a log is only read", http.StatusMethodNotAllowed)
+			return
+		}
+		name := strings.TrimPrefix(r.URL.Path, "/")
+		if name == "checkpoint" {
+			serveCheckpoint(w, r, dir)
+			return
+		}
+		ref, ok := ParsePath(name)
+		if !ok {
+			refuse(w, "a log has no such file", http.StatusNotFound)
+			return
+		}
+		serveFile(w, r, dir, ref)
+	})
+}
+
+// serveCheckpoint tells states apart by content: several may be published within
+// the second that Last-Modified can tell.
+func serveCheckpoint(w http.ResponseWriter, r *http.Request, dir string) {
+	b, err := Dir(dir).Checkpoint(r.Context())
+	if err != nil {
+		refuse(w, "this log has no checkpoint yet", http.StatusNotFound)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", cacheCheckpoint)
+	h.Set("ETag", fmt.Sprintf(`"%x"`, sha256.Sum256(b)))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+}
+
+func serveFile(w http.ResponseWriter, r *http.Request, dir string, ref Ref) {
+	f, err := openRegular(dir, ref.Path())
+	if err != nil {
+		refuse(w, "this log has no such file, or not yet", http.StatusNotFound)
+		return
+	}
+	defer f.Close()
+	modified := time.Time{}
+	if info, err := f.Stat(); err == nil {
+		modified = info.ModTime()
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", cacheFull)
+	if ref.Width < Width {
+		h.Set("Cache-Control", cachePartial)
+	}
+	http.ServeContent(w, r, "", modified, f)
+}
+
+func refuse(w http.ResponseWriter, text string, status int) {
+	w.Header().Set("Cache-Control", cacheNothing)
+	http.Error(w, text, status)
+}
