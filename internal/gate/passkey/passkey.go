@@ -89,6 +89,9 @@ func New(ctx context.Context, db *store.DB, cfg Config) (*Service, error) {
 	if cfg.Guard == nil || cfg.Now == nil || cfg.Log == nil || len(cfg.Roles) == 0 {
 		return nil, fault.Invalid.New("setting up passkeys: a guard, a clock, a log and roles are needed")
 	}
+	if cfg.RPID == "" || cfg.Name == "" {
+		return nil, fault.Invalid.New("setting up passkeys: the site's host name and a name for people are needed")
+	}
 	for _, origin := range cfg.Origins {
 		if err := checkOrigin(origin); err != nil {
 			return nil, err
@@ -114,8 +117,8 @@ func New(ctx context.Context, db *store.DB, cfg Config) (*Service, error) {
 		// Password managers answer credProps unasked; nothing here reads it.
 		ExtensionsUnsolicitedOutputPolicy: protocol.UnsolicitedOutputPolicyIgnore,
 	})
-	if err != nil || cfg.RPID == "" || cfg.Name == "" {
-		return nil, fault.Invalid.New("setting up passkeys for %q (%q): %w", cfg.RPID, cfg.Name, err)
+	if err != nil {
+		return nil, fault.Invalid.New("setting up passkeys for %q: %w", cfg.RPID, err)
 	}
 	s := &Service{db: db, cfg: cfg, web: web}
 	return s, s.writeDemoIdentities(ctx)

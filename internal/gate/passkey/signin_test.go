@@ -99,8 +99,8 @@ func TestAPhishingSiteGetsNobodyIn(t *testing.T) {
 			"nobody touched it":         func(d *device) { d.auth.Options.UserNotPresent = true },
 			"another person's handle":   func(d *device) { d.auth.Options.UserHandle = []byte("somebody else, 32 bytes of handle") },
 			"no handle":                 func(d *device) { d.auth.Options.UserHandle = nil },
-			"another key, known id":     func(d *device) { d.key.Key = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2).Key },
-			"a passkey nobody knows":    func(d *device) { d.key = virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2) },
+			"another key, known id":     func(d *device) { d.key.Key = newKey().Key },
+			"a passkey nobody knows":    func(d *device) { d.key = newKey() },
 			"it turned into a sync key": func(d *device) { d.auth.Options.BackupEligible = true },
 		} {
 			spoiled := *d

@@ -105,7 +105,7 @@ func newDevice() *device {
 	return &device{
 		rp:   virtualwebauthn.RelyingParty{ID: "trust.example.com", Name: "Trust", Origin: origin},
 		auth: virtualwebauthn.NewAuthenticator(),
-		key:  virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2),
+		key:  newKey(),
 	}
 }
 
@@ -185,4 +185,15 @@ func (s *site) count(table string) (n int) {
 		s.t.Fatal(err)
 	}
 	return n
+}
+
+// newKey makes a P-256 passkey. The library drops leading zeros of the public
+// key's coordinates, which real authenticators do not; such keys are passed over.
+func newKey() virtualwebauthn.Credential {
+	for {
+		key := virtualwebauthn.NewCredential(virtualwebauthn.KeyTypeEC2)
+		if len(key.Key.AttestationData()) == 77 {
+			return key
+		}
+	}
 }
