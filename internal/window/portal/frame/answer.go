@@ -49,7 +49,7 @@ func (f *Frame) write(w http.ResponseWriter, r *Request, a *Answer) {
 		a.Stream(w, r.Request)
 	case a.Bytes != nil:
 		if a.Name != "" {
-			w.Header().Set("Content-Disposition", "attachment; filename="+quote(a.Name))
+			w.Header().Set("Content-Disposition", Attachment(a.Name))
 		}
 		f.send(w, r, a.Type, a.Bytes, a.Status)
 	case len(a.Fields) > 0 && r.wantsProblem():
@@ -147,15 +147,16 @@ func (f *Frame) send(w http.ResponseWriter, r *Request, contentType string, body
 	w.Write(body)
 }
 
-// quote makes a file name that can not leave the header (RFC 6266).
-func quote(name string) string {
+// Attachment is the Content-Disposition of a download; the name can not leave
+// the header (RFC 6266).
+func Attachment(name string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' || r == '/' {
 			return '_'
 		}
 		return r
 	}, name)
-	return `"` + clean + `"`
+	return `attachment; filename="` + clean + `"`
 }
 
 func fieldProblem(fields []*Field) *Problem {

@@ -96,6 +96,7 @@ func (f *Frame) Mount(mux *http.ServeMux, rt Route) {
 func (f *Frame) serve(w http.ResponseWriter, r *http.Request, rt *Route, format string) {
 	start := time.Now() // for the metric only; pages get f.Now
 	seen := &statusWriter{ResponseWriter: w}
+	limitBody(w, r)
 	req := f.request(seen, r, format)
 	defer func() { f.Count(rt.Method+" "+rt.Path, seen.status, time.Since(start)) }()
 	if rt.Staff && !req.Visitor.SignedIn() {

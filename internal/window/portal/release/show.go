@@ -1,0 +1,203 @@
+package release
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"clerestory.dev/clerestory/internal/base/fault"
+	office "clerestory.dev/clerestory/internal/office/release"
+	"clerestory.dev/clerestory/internal/window/portal/frame"
+	"clerestory.dev/clerestory/internal/window/portal/record"
+	"clerestory.dev/clerestory/statement"
+)
+
+// Detail is one release as data. Entries are log entries; -1 is none.
+type Detail struct {
+	Summary
+	PayloadHash string     `json:"payloadHash"` // what approvers compare
+	Notes       string     `json:"notes,omitempty"`
+	Files       []File     `json:"files"`
+	Approvals   []Approval `json:"approvals"`
+	Needed      int        `json:"approvalsNeeded"`
+	Source      *Source    `json:"source"`
+	Build       *Build     `json:"build"`
+	SBOM        File       `json:"sbom"`
+	Revoked     *Revoked   `json:"revoked,omitempty"`
+}
+
+// File is a released file.
+type File struct {
+	Name   string `json:"name"`
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"`
+}
+
+// Approval is one person's approval.
+type Approval struct {
+	Holder string    `json:"holder"`
+	KeyID  string    `json:"keyid"`
+	At     time.Time `json:"at"`
+}
+
+// Source is where the release came from.
+type Source struct {
+	Entry      int64  `json:"entry"`
+	Repository string `json:"repository"`
+	Commit     string `json:"commit"`
+	Tree       string `json:"tree"`
+}
+
+// Build is how it was made.
+type Build struct {
+	Entry    int64  `json:"entry"`
+	Builder  string `json:"builder"`
+	Type     string `json:"type"`
+	Commit   string `json:"commit"`
+	Started  string `json:"started,omitempty"`
+	Finished string `json:"finished,omitempty"`
+	Run      string `json:"run,omitempty"`
+}
+
+// Revoked says which entry took it back, and why.
+type Revoked struct {
+	By     int64  `json:"by"`
+	Reason string `json:"reason"`
+}
+
+// detail is what the page of a release shows.
+type detail struct {
+	Detail
+	url    string
+	hidden int // files that are not on the page
+}
+
+func (m *Room) show(r *frame.Request) (*frame.Answer, error) {
+	rel, err := m.find(r)
+	if err != nil {
+		return nil, err
+	}
+	d, err := m.detail(r, rel)
+	if err != nil {
+		return nil, err
+	}
+	page := detail{Detail: *d, url: m.URL}
+	if n := len(d.Files) - filesShown; n > 0 {
+		page.Files, page.hidden = d.Files[:filesShown], n
+	}
+	table := [][]string{{"name", "sha256", "size"}}
+	for _, f := range d.Files {
+		table = append(table, []string{f.Name, f.SHA256, strconv.FormatInt(f.Size, 10)})
+	}
+	title := rel.Statement.Product + " " + rel.Statement.Version
+	return &frame.Answer{Title: title, Section: "/releases", Data: *d, Table: table, Body: showPage(page)}, nil
+}
+
+func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
+	st := rel.Statement
+	d := &Detail{Summary: summary(rel), PayloadHash: rel.PayloadHash, Notes: st.Notes, Files: []File{}, Approvals: []Approval{},
+		SBOM: File{st.SBOM.Name, st.SBOM.SHA256, st.SBOM.Size}}
+	trust, err := m.Read.Trust()
+	if err != nil {
+		return nil, err
+	}
+	d.Needed = trust.Root.Clerestory.Approvals
+	for _, f := range rel.Files {
+		d.Files = append(d.Files, File(f))
+	}
+	if d.Approvals, err = m.approvals(r, rel); err != nil {
+		return nil, err
+	}
+	if d.Source, err = m.source(r, st.Source); err != nil {
+		return nil, err
+	}
+	if d.Build, err = m.build(r, st.Build); err != nil {
+		return nil, err
+	}
+	return d, m.revoked(r, rel, d)
+}
+
+// approvals of a published release are the good signatures in the log, not what
+// a table says; the table only adds when they were given.
+func (m *Room) approvals(r *frame.Request, rel *office.Release) ([]Approval, error) {
+	given := map[string]time.Time{}
+	list := []Approval{}
+	for _, a := range rel.Approvals {
+		given[a.KeyID] = a.At
+		list = append(list, Approval{a.Holder, a.KeyID, a.At})
+	}
+	if rel.Entry < 0 {
+		return list, nil
+	}
+	said, err := m.Read.At(r.Ctx(), rel.Entry)
+	if err != nil {
+		return nil, fmt.Errorf("reading the release's statement: %w", err)
+	}
+	list = list[:0]
+	for _, s := range said.Signers {
+		if s.Role == "approver" {
+			list = append(list, Approval{s.Holder, s.KeyID, given[s.KeyID]})
+		}
+	}
+	return list, nil
+}
+
+func (m *Room) source(r *frame.Request, hash string) (*Source, error) {
+	said, err := m.said(r, hash)
+	if err != nil || said == nil || said.Said == nil {
+		return nil, err
+	}
+	st, err := statement.As(said.Said, &statement.Source{})
+	if err != nil {
+		return nil, fault.Tampered.New("reading the release's source: %w", err)
+	}
+	return &Source{said.N, st.Repository, st.Commit, st.Tree}, nil
+}
+
+func (m *Room) build(r *frame.Request, hash string) (*Build, error) {
+	said, err := m.said(r, hash)
+	if err != nil || said == nil || said.Said == nil {
+		return nil, err
+	}
+	st, err := statement.As(said.Said, &statement.Build{})
+	if err != nil {
+		return nil, fault.Tampered.New("reading the release's provenance: %w", err)
+	}
+	meta := st.RunDetails.Metadata
+	return &Build{said.N, st.RunDetails.Builder.ID, st.BuildDefinition.BuildType, st.Commit(), meta.StartedOn, meta.FinishedOn, meta.InvocationID}, nil
+}
+
+// said finds the statement with a hash; nil when there is none, which the page
+// says.
+func (m *Room) said(r *frame.Request, hash string) (*record.Statement, error) {
+	said, err := m.Read.ByHash(r.Ctx(), hash)
+	if errors.Is(err, fault.NotFound) {
+		return nil, nil
+	}
+	return said, err
+}
+
+// revoked trusts the log above the table: a revocation that stands in either is
+// shown.
+func (m *Room) revoked(r *frame.Request, rel *office.Release, d *Detail) error {
+	if rel.Entry < 0 {
+		return nil
+	}
+	said, err := m.Read.At(r.Ctx(), rel.Entry)
+	if err != nil {
+		return fmt.Errorf("reading the release's statement: %w", err)
+	}
+	switch {
+	case said.Revoked != nil:
+		d.State, d.Revoked = office.Revoked, &Revoked{said.Revoked.By, said.Revoked.Reason}
+	case rel.RevokedBy >= 0:
+		d.State, d.Revoked = office.Revoked, &Revoked{rel.RevokedBy, "see the statement"}
+	}
+	return nil
+}
+
+func moment(s string) time.Time {
+	t, _ := time.Parse(time.RFC3339, s) // statements' times were validated
+	return t
+}
