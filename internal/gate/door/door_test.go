@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/descope/virtualwebauthn"
@@ -276,6 +277,28 @@ func TestReadingWhatIsPublishedIsOpenAndLeavesNoRecord(t *testing.T) {
 	}
 	if err := h.guard.Allow(ctx, passkey.Person{}, "statement:read", "statement:1", nil); !errors.Is(err, fault.Denied) {
 		t.Error(err)
+	}
+}
+
+func TestNewPoliciesAreInForceFromTheNextQuestion(t *testing.T) {
+	h := build(t, t.TempDir()+"/db", true)
+	ask := func() error { return h.guard.Allow(ctx, bob, "release:read-draft", "release:app", nil) }
+	if err := ask(); err != nil {
+		t.Fatal(err)
+	}
+	strict, err := policy.Load(fstest.MapFS{"a.cedar": {Data: []byte(`@id("closed") @reason("closed for today") forbid (principal, action, resource);`)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.guard.Replace(strict)
+	if err := ask(); !errors.Is(err, fault.Denied) || !strings.Contains(err.Error(), "closed for today") {
+		t.Errorf("got %v", err)
+	}
+	if d := h.guard.Decide(bob, "release:read-draft", "release:app", nil); d.Allowed || !slices.Equal(d.Policies, []string{"closed"}) {
+		t.Errorf("got %+v", d)
+	}
+	if head, _ := h.trail.Head(ctx); head.Next != 2 {
+		t.Errorf("%d records; Decide leaves none", head.Next)
 	}
 }
 

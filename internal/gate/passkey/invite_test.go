@@ -155,6 +155,7 @@ func TestEveryPrivilegedCallIsRefusedToEverybodyElse(t *testing.T) {
 				"person:recover": func() error { _, err := s.Recover(ctx, actor, "bob"); return err },
 				"person:list":    func() error { _, err := s.People(ctx, actor, "", 10); return err },
 				"session:revoke": func() error { return s.RevokeSessions(ctx, actor, "bob") },
+				"sessions":       func() error { _, err := s.Sessions(ctx, actor, "bob"); return err },
 				"disable":        func() error { return s.Disable(ctx, actor, "bob") },
 				"enable":         func() error { return s.Enable(ctx, actor, "bob") },
 			} {
@@ -225,6 +226,44 @@ func TestPeopleAreListedInPages(t *testing.T) {
 		}
 		if page, err = s.People(ctx, admin, page[1].ID, 2); err != nil || len(page) != 1 || page[0].ID != "dave" {
 			t.Fatalf("%+v, %v", page, err)
+		}
+	})
+}
+
+func TestADeedThatCanNotBeRecordedDoesNotHappen(t *testing.T) {
+	each(t, func(t *testing.T, s *site) {
+		d, in := s.newcomer(bob)
+		recover, err := s.Recover(ctx, admin, "bob")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun, _ := s.BeginEnrol(ctx, recover.Token)
+		s.guard.broken = errors.New("the disk is full")
+		calls := map[string]error{
+			"invite":   second(s.Invite(ctx, admin, passkey.Person{ID: "new", Name: "New"})),
+			"recover":  second(s.Recover(ctx, admin, "bob")),
+			"disable":  s.Disable(ctx, admin, "bob"),
+			"revoke":   s.RevokeSessions(ctx, admin, "bob"),
+			"sign out": s.SignOut(ctx, in.Token),
+			"sign in":  second(s.signIn(d)),
+			"enrol":    second(s.FinishEnrol(ctx, begun.Ceremony, newDevice().create(t, begun.Options), "")),
+			"list":     second(s.People(ctx, admin, "", 1)),
+		}
+		for name, err := range calls {
+			if !errors.Is(err, s.guard.broken) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		s.guard.broken = nil
+		s.signedIn("bob", in.Token, true)
+		if _, err := s.signIn(d); err != nil {
+			t.Errorf("the old passkey: %v", err)
+		}
+		if n := s.count("person"); n != 1 {
+			t.Errorf("%d people", n)
+		}
+		if _, err := s.enrol(recover.Token, newDevice()); err != nil {
+			t.Errorf("the invitation is still good: %v", err)
 		}
 	})
 }

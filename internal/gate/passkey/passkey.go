@@ -38,7 +38,7 @@ var Caps = struct {
 	Response   int // bytes of an authenticator's response
 	Name       int // bytes of a person's name
 	Ceremonies int // open ones, of everybody: they cost a row before anybody is known
-	List       int // people on one page
+	List       int // people, or sessions, on one page
 }{Response: 64 << 10, Name: 200, Ceremonies: 10000, List: 500}
 
 // Guard decides and records. Implementations may be called concurrently.

@@ -134,6 +134,52 @@ func (s *Service) RevokeSessions(ctx context.Context, actor Person, id string) e
 	})
 }
 
+// Open is a session as its person, or an admin, sees it.
+type Open struct {
+	Agent   string // the browser's family
+	Made    time.Time
+	Seen    time.Time // to a tenth of the idle time
+	Expires time.Time // however busy
+}
+
+// Sessions lists a person's sessions that are in force, newest first, to whoever
+// may end them (session:revoke).
+func (s *Service) Sessions(ctx context.Context, actor Person, id string) ([]Open, error) {
+	doing := "listing sessions of " + id
+	if err := statement.CheckID("the person's id", id); err != nil {
+		return nil, fault.Invalid.New("listing sessions: %w", err)
+	}
+	record, err := s.cfg.Guard.Permit(ctx, actor, "session:revoke", "person:"+id, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	if err := s.write(ctx, doing, func(tx *store.Tx) error { return record(ctx, tx) }); err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	rows, err := s.db.Query(ctx, `SELECT agent, made_at, seen_at, expires_at FROM session
+		WHERE person = $1 AND revoked_at = 0 AND expires_at > $2 AND seen_at > $3 ORDER BY made_at DESC, hash LIMIT $4`,
+		id, now.UnixMilli(), now.Add(-s.cfg.Idle).UnixMilli(), Caps.List)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	defer rows.Close()
+	var all []Open
+	for rows.Next() {
+		var o Open
+		var made, seen, expires int64
+		if err := rows.Scan(&o.Agent, &made, &seen, &expires); err != nil {
+			return nil, fmt.Errorf("%s: %w", doing, err)
+		}
+		o.Made, o.Seen, o.Expires = time.UnixMilli(made).UTC(), time.UnixMilli(seen).UTC(), time.UnixMilli(expires).UTC()
+		all = append(all, o)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	return all, nil
+}
+
 func endSessions(ctx context.Context, tx *store.Tx, person string, now time.Time) error {
 	if _, err := tx.ExecContext(ctx, "UPDATE session SET revoked_at = $1 WHERE person = $2 AND revoked_at = 0", now.UnixMilli(), person); err != nil {
 		return fmt.Errorf("ending the sessions of %s: %w", person, err)

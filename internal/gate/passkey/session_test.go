@@ -46,6 +46,9 @@ func TestRevokingEndsSessionsAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, others := s.newcomer(passkey.Person{ID: "carol", Name: "Carol"})
+		if open, err := s.Sessions(ctx, admin, "bob"); err != nil || len(open) != 2 || !open[0].Expires.Equal(two.Expires) || !open[0].Seen.Equal(s.clock) {
+			t.Errorf("%+v, %v", open, err)
+		}
 		if err := s.SignOut(ctx, one.Token); err != nil {
 			t.Fatal(err)
 		}
@@ -57,6 +60,9 @@ func TestRevokingEndsSessionsAtOnce(t *testing.T) {
 		}
 		s.guard.has(t, "ada session:revoke person:bob allowed")
 		s.signedIn("revoked", two.Token, false)
+		if open, err := s.Sessions(ctx, admin, "bob"); err != nil || len(open) != 0 {
+			t.Errorf("%+v, %v", open, err)
+		}
 		s.signedIn("somebody else", others.Token, true)
 		if err := s.SignOut(ctx, "rubbish"); err != nil {
 			t.Errorf("signing out nobody: %v", err)

@@ -28,8 +28,9 @@ var (
 
 // rule is a guard that lets admins do everything, and remembers what it was told.
 type rule struct {
-	mu    sync.Mutex
-	notes []string
+	mu     sync.Mutex
+	notes  []string
+	broken error // what recording fails with
 }
 
 func (g *rule) note(actor, action, object string, allowed bool) {
@@ -47,12 +48,12 @@ func (g *rule) Permit(_ context.Context, actor passkey.Person, action, object st
 		g.note(actor.ID, action, object, false)
 		return nil, fault.Denied.New("no policy permits it")
 	}
-	return func(context.Context, *store.Tx) error { g.note(actor.ID, action, object, true); return nil }, nil
+	return func(context.Context, *store.Tx) error { g.note(actor.ID, action, object, true); return g.broken }, nil
 }
 
 func (g *rule) Note(_ context.Context, _ *store.Tx, actor, action, object string, allowed bool) error {
 	g.note(actor, action, object, allowed)
-	return nil
+	return g.broken
 }
 
 func (g *rule) has(t *testing.T, note string) {
