@@ -32,6 +32,9 @@ type LogKey struct {
 // Origin is the log's name, the first line of its checkpoints.
 func (l *LogKey) Origin() string { return l.verifier.Name() }
 
+// Verifier checks the log's own signature of a checkpoint.
+func (l *LogKey) Verifier() note.Verifier { return l.verifier }
+
 // Witness is a witness line of a policy. Name is the policy's own name for it.
 type Witness struct {
 	Name     string

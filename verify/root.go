@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -161,8 +162,8 @@ func FormatRoot(r Root, sign func(text []byte) (map[string][]byte, error)) ([]by
 		return nil, fmt.Errorf("signing the root: %w", err)
 	}
 	file := rootFile{Signed: signed}
-	for id, sig := range sigs {
-		file.Signatures = append(file.Signatures, rootSignature{id, hex.EncodeToString(sig)})
+	for _, id := range slices.Sorted(maps.Keys(sigs)) {
+		file.Signatures = append(file.Signatures, rootSignature{id, hex.EncodeToString(sigs[id])})
 	}
 	b, err := json.MarshalIndent(file, "", " ")
 	if err != nil {

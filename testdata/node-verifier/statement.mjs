@@ -1,0 +1,185 @@
+// Envelopes and statements (docs/spec/statement.md and one page per kind).
+
+import { createHash, createPublicKey, verify } from 'node:crypto'
+import { map, parse, read } from './json.mjs'
+
+const need = (ok, why) => { if (!ok) throw new Error(why) }
+
+export const sha256 = (...parts) => parts.reduce((h, p) => h.update(p), createHash('sha256')).digest()
+export const hex = (s, ...lengths) => /^([0-9a-f]{2})*$/.test(s) && lengths.includes(s.length / 2)
+
+export function ed25519(publicKey, message, signature) {
+  if (publicKey.length !== 32 || signature.length !== 64) return false
+  const der = Buffer.concat([Buffer.from('302a300506032b6570032100', 'hex'), publicKey])
+  return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature)
+}
+
+export const keyID = pub => sha256(`{"keytype":"ed25519","keyval":{"public":"${pub.toString('hex')}"},"scheme":"ed25519"}`).toString('hex')
+
+const payloadType = 'application/vnd.in-toto+json'
+const pae = payload => Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `), payload])
+
+// signedBy tells whether a public key made one of the envelope's signatures.
+export function signedBy(envelope, pub) {
+  const s = envelope.signatures.find(s => s.keyid === keyID(pub))
+  return s !== undefined && ed25519(pub, pae(envelope.payload), s.sig)
+}
+
+export function parseEnvelope(text) {
+  need(Buffer.byteLength(text) <= 65535, 'too big')
+  const e = read(parse(Buffer.from(text)), { payloadType: 'string', payload: 'bytes', signatures: [{ keyid: 'string', sig: 'bytes' }] })
+  const again = `{"payloadType":"${payloadType}","payload":"${e.payload.toString('base64')}","signatures":[${
+    e.signatures.map(s => `{"keyid":"${s.keyid}","sig":"${s.sig.toString('base64')}"}`).join(',')}]}`
+  need(again === text, 'not canonical')
+  need(e.payload.length > 0 && e.signatures.length >= 1 && e.signatures.length <= 32, 'payload or signatures')
+  for (const s of e.signatures) need(hex(s.keyid, 32) && s.sig.length === 64, 'signature')
+  need(new Set(e.signatures.map(s => s.keyid)).size === e.signatures.length, 'key twice')
+  return e
+}
+
+function text(s, least = 0) {
+  const n = Buffer.byteLength(s)
+  need(n >= least && n <= 4096, 'length of text')
+  for (const ch of s) {
+    const r = ch.codePointAt(0)
+    need(!(r < 0x20 && r !== 10 && r !== 9 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069), 'control character')
+  }
+}
+
+function time(s) {
+  need(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/.test(s), 'time')
+  const t = new Date(s.slice(0, 19) + 'Z')
+  need(!isNaN(t) && t.toISOString().slice(0, 19) === s.slice(0, 19), 'date')
+}
+
+export const id = s => need(/^[a-z0-9][a-z0-9._-]{0,63}$/.test(s), 'identifier')
+const hexField = (s, ...lengths) => need(hex(s, ...lengths), 'hex')
+
+const digestLengths = { sha256: [32], sha512: [64], gitCommit: [20, 32], gitTree: [20, 32] }
+function digest(alg, d) {
+  const known = Object.hasOwn(digestLengths, alg)
+  need(/^([0-9a-f]{2}){1,64}$/.test(d) && (!known || digestLengths[alg].includes(d.length / 2)), 'digest')
+}
+
+export function fileName(s) {
+  text(s, 1)
+  need(Buffer.byteLength(s) <= 512 && !/[\\:\n\t"<>|?*]/.test(s), 'file name')
+  for (const part of s.split('/')) need(part !== '' && part !== '.' && part !== '..' && !part.endsWith(' '), 'file name')
+}
+
+// The kinds: the members of the predicate, and the rules.
+const kinds = {
+  'https://clerestory.dev/release/v1': {
+    name: 'release',
+    shape: {
+      product: 'string', version: 'string', channel: 'string', manifest: { files: 'integer', root: 'string' }, commit: 'string', tree: 'string',
+      source: 'string', build: 'string', sbom: { name: 'string', sha256: 'string', size: 'integer' }, notes: 'string', at: 'string',
+    },
+    check(p, subject) {
+      need(p.manifest.files >= 1 && p.sbom.size >= 0, 'counts')
+      if (p.manifest.files <= 128) {
+        need(subject.length === p.manifest.files, 'number of subjects')
+        subject.forEach((s, i) => {
+          need(i === 0 || Buffer.compare(Buffer.from(subject[i - 1].name), Buffer.from(s.name)) < 0, 'order')
+          fileName(s.name)
+        })
+      } else need(subject.length === 1 && subject[0].digest.sha256 === p.manifest.root, 'subject')
+      for (const s of subject) need(s.digest.sha256, 'sha256')
+      id(p.product); id(p.channel)
+      need(/^[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}$/.test(p.version), 'version')
+      hexField(p.manifest.root, 32); hexField(p.commit, 20, 32); hexField(p.tree, 20, 32)
+      hexField(p.source, 32); hexField(p.build, 32); hexField(p.sbom.sha256, 32)
+      fileName(p.sbom.name); text(p.notes); time(p.at)
+    },
+  },
+  'https://slsa.dev/provenance/v1': {
+    name: 'build',
+    shape: {
+      buildDefinition: {
+        buildType: 'string', externalParameters: 'any', internalParameters: 'any',
+        resolvedDependencies: [{ name: 'string', uri: 'string', digest: map('string') }],
+      },
+      runDetails: { builder: { id: 'string' }, metadata: { invocationId: 'string', startedOn: 'string', finishedOn: 'string' } },
+    },
+    check(p, subject) {
+      const d = p.buildDefinition, m = p.runDetails.metadata
+      need(isObject(d.externalParameters), 'externalParameters')
+      for (const s of subject) need(s.digest.sha256, 'sha256')
+      for (const r of d.resolvedDependencies) for (const alg in r.digest) digest(alg, r.digest[alg])
+      text(d.buildType, 1); text(p.runDetails.builder.id, 1)
+      if (m.startedOn) time(m.startedOn)
+      if (m.finishedOn) time(m.finishedOn)
+      p.commit = d.resolvedDependencies.map(r => r.digest.gitCommit).find(c => c) ?? ''
+    },
+  },
+  'https://clerestory.dev/source/v1': {
+    name: 'source',
+    shape: { product: 'string', repository: 'string', commit: 'string', tree: 'string', files: 'integer', at: 'string' },
+    check(p, subject) {
+      need(subject.length === 1 && subject[0].name === p.repository && subject[0].digest.gitCommit === p.commit && subject[0].digest.gitTree === p.tree, 'subject')
+      need(p.files >= 0, 'files')
+      id(p.product); text(p.repository, 1); hexField(p.commit, 20, 32); hexField(p.tree, 20, 32); time(p.at)
+    },
+  },
+  'https://clerestory.dev/key/v1': {
+    name: 'key',
+    shape: {
+      action: 'string', keyid: 'string', publicKey: 'bytes', role: 'string', holder: 'string', products: ['string'], since: 'integer', reason: 'string', at: 'string',
+    },
+    check(p, subject) {
+      need(['grant', 'retire', 'revoke'].includes(p.action) && p.publicKey.length === 32 && p.keyid === keyID(p.publicKey), 'key')
+      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'source'].includes(p.role), 'role')
+      need(p.products.length >= 1 && p.products.length <= 64, 'products')
+      need(p.since >= 0 && (p.since === 0 || p.action === 'revoke') && (p.action === 'grant' || p.reason !== ''), 'since or reason')
+      need(subject.length === 1 && subject[0].name === `key:${p.keyid}` && subject[0].digest.sha256 === sha256(p.publicKey).toString('hex'), 'subject')
+      for (const x of p.products) if (x !== '*') id(x)
+      id(p.holder); text(p.reason); time(p.at)
+    },
+  },
+  'https://clerestory.dev/programme/v1': {
+    name: 'programme',
+    shape: { vendor: 'string', name: 'string', files: map('string'), changes: ['string'], at: 'string' },
+    check(p, subject) {
+      need(subject.length === 1 && subject[0].name === `programme:${p.vendor}` && subject[0].digest.sha256, 'subject')
+      const files = Object.keys(p.files)
+      need(files.length >= 1 && files.length <= 400 && p.changes.length <= 200, 'files or changes')
+      for (const f of files) { text(f, 1); hexField(p.files[f], 32) }
+      for (const c of p.changes) text(c, 1)
+      id(p.vendor); text(p.name, 1); time(p.at)
+    },
+  },
+  'https://clerestory.dev/revocation/v1': {
+    name: 'revocation',
+    shape: { entry: 'integer', kind: 'string', product: 'string', reason: 'string', at: 'string' },
+    check(p, subject) {
+      need(subject.length === 1 && subject[0].name === `entry:${p.entry}` && subject[0].digest.sha256 && p.entry >= 0, 'subject')
+      text(p.kind, 1); id(p.product); text(p.reason, 1); time(p.at)
+    },
+  },
+}
+
+const isObject = v => v !== null && typeof v === 'object' && Object.getPrototypeOf(v) === null
+
+// parseStatement gives { kind, subject, predicate }; kind is the predicate type
+// itself where it is not known.
+export function parseStatement(payload) {
+  need(payload.length <= 65535, 'too big')
+  const s = read(parse(payload), { _type: 'string', subject: [{ name: 'string', digest: map('string') }], predicateType: 'string', predicate: 'any' })
+  need(s._type === 'https://in-toto.io/Statement/v1', '_type')
+  need(s.predicateType.includes(':') && Buffer.byteLength(s.predicateType) <= 256, 'predicateType')
+  text(s.predicateType, 1)
+  need(s.subject.length >= 1 && s.subject.length <= 512, 'subjects')
+  for (const sub of s.subject) {
+    text(sub.name, 1)
+    const algs = Object.keys(sub.digest)
+    need(algs.length >= 1 && algs.length <= 8, 'digests')
+    for (const a of algs) digest(a, sub.digest[a])
+  }
+  need(isObject(s.predicate), 'predicate')
+  const kind = Object.hasOwn(kinds, s.predicateType) ? kinds[s.predicateType] : undefined
+  if (!kind) return { kind: s.predicateType, subject: s.subject, predicate: s.predicate }
+  const predicate = read(s.predicate, kind.shape)
+  kind.check(predicate, s.subject)
+  return { kind: kind.name, subject: s.subject, predicate }
+}
+
