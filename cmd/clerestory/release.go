@@ -1,0 +1,470 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/programme"
+	"clerestory.dev/clerestory/internal/base/store"
+	"clerestory.dev/clerestory/internal/office/release"
+)
+
+type releaseCmd struct {
+	Propose releaseProposeCmd `cmd:"" help:"Propose a version: its files, source, provenance and bill of materials."`
+	Approve releaseApproveCmd `cmd:"" help:"Sign a proposal with your own key."`
+	Publish releasePublishCmd `cmd:"" help:"Say an approved release to the log, and write the bundles."`
+	Revoke  releaseRevokeCmd  `cmd:"" help:"Take a published release back."`
+	List    releaseListCmd    `cmd:"" help:"List releases and proposals."`
+	Show    releaseShowCmd    `cmd:"" help:"Show one release: files, approvals, entry."`
+	Bundle  releaseBundleCmd  `cmd:"" help:"Write FILE.clerestory for a released file."`
+}
+
+type releaseProposeCmd struct {
+	Product  string            `arg:"" help:"The product's id in the programme."`
+	Version  string            `arg:"" help:"The version; once published it never gets another content."`
+	Files    []string          `arg:"" type:"existingfile" help:"The files to release."`
+	Channel  string            `default:"stable" help:"The channel."`
+	By       string            `required:"" help:"Programme id of the person who proposes; nobody approves their own proposal."`
+	Repo     string            `default:"." type:"existingdir" help:"A checkout of the source."`
+	Revision string            `default:"HEAD" help:"The commit that the files were built from."`
+	Builder  string            `default:"https://clerestory.dev/builder/by-hand/v1" help:"URI of the build platform."`
+	Param    map[string]string `help:"Parameters of the build as name=value, for the provenance."`
+	SBOM     string            `type:"existingfile" help:"A CycloneDX JSON file (default: made from the first Go binary)."`
+	Notes    string            `help:"What changed, for people."`
+	JSON     bool              `help:"Print JSON."`
+}
+
+// Run says the source and the build, then proposes.
+func (c *releaseProposeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withReleases(ctx, cli, t, func(w *releaseWork) error {
+		p := &proposal{work: w, cmd: c}
+		rel, err := p.make(ctx)
+		if err != nil {
+			return err
+		}
+		return w.print(rel, c.JSON)
+	})
+}
+
+// releaseWork is what the release commands work with.
+type releaseWork struct {
+	*release.Service
+	home       *home
+	db         *store.DB
+	term       *terminal
+	passphrase []byte
+}
+
+func withReleases(ctx context.Context, cli *cli, t *terminal, do func(*releaseWork) error) error {
+	return withHome(ctx, cli, t, func(h *home, db *store.DB, passphrase []byte) error {
+		s, err := h.releases(db)
+		if err != nil {
+			return err
+		}
+		return do(&releaseWork{s, h, db, t, passphrase})
+	})
+}
+
+// proposal gathers what a release needs.
+type proposal struct {
+	work *releaseWork
+	cmd  *releaseProposeCmd
+}
+
+func (p *proposal) make(ctx context.Context) (*release.Release, error) {
+	c, w := p.cmd, p.work
+	repository, err := p.checkProgramme(ctx)
+	if err != nil {
+		return nil, err
+	}
+	src, err := release.ReadSource(ctx, c.Repo, repository, c.Revision)
+	if err != nil {
+		return nil, err
+	}
+	source, err := w.home.keys().Unlock("source", w.passphrase)
+	if err != nil {
+		return nil, err
+	}
+	builder, err := w.home.keys().Unlock("builder", w.passphrase)
+	if err != nil {
+		return nil, err
+	}
+	started := time.Now()
+	files, err := p.storeFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sbom, err := p.bill(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	saidSource, err := w.SaySource(ctx, c.Product, src, source)
+	if err != nil {
+		return nil, err
+	}
+	saidBuild, err := w.SayBuild(ctx, release.BuildRun{
+		Source: src, Builder: c.Builder, Parameters: c.Param, Started: started, Finished: time.Now(), Files: files,
+	}, builder)
+	if err != nil {
+		return nil, err
+	}
+	return w.Propose(ctx, release.Draft{
+		Product: c.Product, Version: c.Version, Channel: c.Channel, Files: append(files, sbom), SBOM: sbom,
+		Source: saidSource, Build: saidBuild, Notes: c.Notes, By: c.By,
+	})
+}
+
+// checkProgramme refuses what the programme in force does not know.
+func (p *proposal) checkProgramme(ctx context.Context) (repository string, err error) {
+	prog, err := programme.Current(ctx, p.work.db)
+	if err != nil {
+		return "", fmt.Errorf("reading the programme (clerestory apply puts one in force): %w", err)
+	}
+	i := slices.IndexFunc(prog.Products, func(x programme.Product) bool { return x.ID == p.cmd.Product })
+	if i < 0 {
+		return "", fault.Invalid.New("the programme has no product %q", p.cmd.Product)
+	}
+	if !slices.Contains(prog.Products[i].Channels, p.cmd.Channel) {
+		return "", fault.Invalid.New("product %s has no channel %q; it has %s", p.cmd.Product, p.cmd.Channel, strings.Join(prog.Products[i].Channels, ", "))
+	}
+	if !slices.ContainsFunc(prog.People, func(x programme.Person) bool { return x.ID == p.cmd.By }) {
+		return "", fault.Invalid.New("the programme has no person %q", p.cmd.By)
+	}
+	return prog.Products[i].Repository, nil
+}
+
+func (p *proposal) storeFiles(ctx context.Context) ([]release.File, error) {
+	var all []release.File
+	for _, path := range p.cmd.Files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.Invalid.New("opening %s: %w", path, err)
+		}
+		stored, err := p.work.Store(ctx, filepath.Base(path), f)
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, stored)
+	}
+	return all, nil
+}
+
+// bill stores the bill of materials, after it was checked against every Go
+// binary of the release.
+func (p *proposal) bill(ctx context.Context, src release.Source) (release.File, error) {
+	text, err := p.billText(src)
+	if err != nil {
+		return release.File{}, err
+	}
+	components, err := release.ReadSBOM(strings.NewReader(string(text)))
+	if err != nil {
+		return release.File{}, err
+	}
+	for _, path := range p.cmd.Files {
+		f, err := os.Open(path)
+		if err != nil {
+			return release.File{}, fault.Invalid.New("opening %s: %w", path, err)
+		}
+		differ, err := release.CheckSBOM(components, f)
+		f.Close()
+		if err != nil {
+			continue // no Go binary: nothing to compare with
+		}
+		if len(differ) > 0 {
+			return release.File{}, fault.Invalid.New("the bill of materials does not fit %s: %s (%d differences)", filepath.Base(path), differ[0], len(differ))
+		}
+	}
+	return p.work.Store(ctx, p.cmd.Product+"-"+p.cmd.Version+".cdx.json", strings.NewReader(string(text)))
+}
+
+func (p *proposal) billText(src release.Source) ([]byte, error) {
+	if p.cmd.SBOM != "" {
+		b, err := os.ReadFile(p.cmd.SBOM)
+		if err != nil {
+			return nil, fault.Invalid.New("reading the bill of materials: %w", err)
+		}
+		return b, nil
+	}
+	var last error
+	for _, path := range p.cmd.Files {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, fault.Invalid.New("opening %s: %w", path, err)
+		}
+		text, err := release.MakeSBOM(f, p.cmd.Product, p.cmd.Version, src.Time)
+		f.Close()
+		if err == nil {
+			return text, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+func (w *releaseWork) print(r *release.Release, asJSON bool) error {
+	if asJSON {
+		return w.term.json(describeRelease(r))
+	}
+	t, s := w.term, r.Statement
+	t.printf("%s %s (%s): %s\n", s.Product, s.Version, s.Channel, r.State)
+	t.printf("  proposed by %s, %s\n  commit      %s\n", r.ProposedBy, r.ProposedAt.Format(time.RFC1123), s.Commit)
+	for _, f := range r.Files {
+		t.printf("  file        %s  %s  %d bytes\n", f.SHA256, line(f.Name), f.Size)
+	}
+	for _, a := range r.Approvals {
+		t.printf("  approved    by %s, %s\n", a.Holder, a.At.Format(time.RFC1123))
+	}
+	if r.Entry >= 0 {
+		t.printf("  entry       %d\n", r.Entry)
+	}
+	if r.RevokedBy >= 0 {
+		t.printf("  %s     at entry %d\n", t.style(red, "revoked"), r.RevokedBy)
+	}
+	t.printf("  hash        %s\n", r.PayloadHash)
+	return nil
+}
+
+func describeRelease(r *release.Release) map[string]any {
+	return map[string]any{
+		"state": r.State, "statement": r.Statement, "hash": r.PayloadHash, "proposedBy": r.ProposedBy, "proposedAt": r.ProposedAt,
+		"entry": r.Entry, "revokedBy": r.RevokedBy, "files": r.Files, "approvals": r.Approvals,
+	}
+}
+
+type releaseApproveCmd struct {
+	Product string `arg:""`
+	Version string `arg:""`
+	Key     string `required:"" help:"Your key's name."`
+	Hash    string `help:"The hash of the proposal that you looked at; answers the question, and refuses one that has changed."`
+}
+
+// Run shows what is signed, asks, signs.
+func (c *releaseApproveCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withReleases(ctx, cli, t, func(w *releaseWork) error {
+		rel, err := w.Show(ctx, c.Product, c.Version)
+		if err != nil {
+			return err
+		}
+		hash := c.Hash
+		if hash == "" {
+			if err := w.print(rel, false); err != nil {
+				return err
+			}
+			if err := t.confirm("Approve exactly this?", "--hash "+rel.PayloadHash); err != nil {
+				return err
+			}
+			hash = rel.PayloadHash
+		}
+		key, err := w.home.keys().Unlock(c.Key, w.passphrase)
+		if err != nil {
+			return err
+		}
+		if rel, err = w.Approve(ctx, c.Product, c.Version, hash, key); err != nil {
+			return err
+		}
+		trust, err := w.home.trust()
+		if err != nil {
+			return err
+		}
+		t.printf("approved; %d of %d approvals\n", len(rel.Approvals), trust.Root.Clerestory.Approvals)
+		return nil
+	})
+}
+
+type releasePublishCmd struct {
+	Product string `arg:""`
+	Version string `arg:""`
+	Key     string `default:"release" help:"The release key's name."`
+	Out     string `type:"path" help:"Folder to write the files and their bundles to."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Run publishes, waits for the witnesses, writes the bundles.
+func (c *releasePublishCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withReleases(ctx, cli, t, func(w *releaseWork) error {
+		key, err := w.home.keys().Unlock(c.Key, w.passphrase)
+		if err != nil {
+			return err
+		}
+		rel, err := w.Publish(ctx, c.Product, c.Version, key)
+		if err != nil {
+			return err
+		}
+		if err := w.home.settle(ctx, w.db, rel.Entry, w.passphrase); err != nil {
+			return err
+		}
+		if c.Out != "" {
+			if err := w.write(ctx, rel, c.Out); err != nil {
+				return err
+			}
+		}
+		return w.print(rel, c.JSON)
+	})
+}
+
+// write puts a release's files with their bundles into a folder.
+func (w *releaseWork) write(ctx context.Context, rel *release.Release, dir string) error {
+	for _, f := range rel.Files {
+		path := filepath.Join(dir, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return fault.Unavailable.New("writing the release: %w", err)
+		}
+		if err := w.copyOut(f, path); err != nil {
+			return err
+		}
+		if err := w.writeBundle(ctx, f.SHA256, path+".clerestory"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *releaseWork) copyOut(f release.File, path string) error {
+	in, err := w.Blobs.Open(f.SHA256)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(path)
+	if err != nil {
+		return fault.Unavailable.New("writing %s: %w", path, err)
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return fault.Unavailable.New("writing %s: %w", path, err)
+	}
+	return out.Close()
+}
+
+func (w *releaseWork) writeBundle(ctx context.Context, sha, path string) error {
+	b, err := w.Bundle(ctx, sha)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		return fault.Unavailable.New("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+type releaseRevokeCmd struct {
+	Product string `arg:""`
+	Version string `arg:""`
+	Reason  string `required:"" help:"Why; everybody will read it."`
+	Key     string `default:"release" help:"The release key's name."`
+	Yes     bool   `help:"Do not ask."`
+}
+
+// Run states the revocation and waits until it is witnessed.
+func (c *releaseRevokeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withReleases(ctx, cli, t, func(w *releaseWork) error {
+		if !c.Yes {
+			if err := t.confirm(fmt.Sprintf("Everybody who verifies %s %s will be told to stop using it. Revoke it?", line(c.Product), line(c.Version)), "--yes."); err != nil {
+				return err
+			}
+		}
+		key, err := w.home.keys().Unlock(c.Key, w.passphrase)
+		if err != nil {
+			return err
+		}
+		rel, err := w.Revoke(ctx, c.Product, c.Version, c.Reason, key)
+		if err != nil {
+			return err
+		}
+		t.printf("%s %s is revoked at entry %d\n", c.Product, c.Version, rel.RevokedBy)
+		return w.home.settle(ctx, w.db, rel.RevokedBy, w.passphrase)
+	})
+}
+
+type releaseListCmd struct {
+	Product string `help:"Only this product."`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Run lists the newest 200.
+func (c *releaseListCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return reading(ctx, cli, t, func(w *releaseWork) error {
+		all, err := w.List(ctx, release.Filter{Product: c.Product, Limit: 200})
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			out := []map[string]any{}
+			for _, r := range all {
+				out = append(out, describeRelease(r))
+			}
+			return t.json(out)
+		}
+		t.printf("%-20s %-16s %-10s %-10s %s\n", "product", "version", "channel", "state", "entry")
+		for _, r := range all {
+			entry := "-"
+			if r.Entry >= 0 {
+				entry = fmt.Sprint(r.Entry)
+			}
+			t.printf("%-20s %-16s %-10s %-10s %s\n", r.Statement.Product, r.Statement.Version, r.Statement.Channel, r.State, entry)
+		}
+		return nil
+	})
+}
+
+// reading is withReleases for commands that need no key.
+func reading(ctx context.Context, cli *cli, t *terminal, do func(*releaseWork) error) error {
+	h, err := openHome(cli.Dir)
+	if err != nil {
+		return err
+	}
+	db, err := h.openDB(ctx)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	s, err := h.releases(db)
+	if err != nil {
+		return err
+	}
+	return do(&releaseWork{s, h, db, t, nil})
+}
+
+type releaseShowCmd struct {
+	Product string `arg:""`
+	Version string `arg:""`
+	JSON    bool   `help:"Print JSON."`
+}
+
+// Run shows one release.
+func (c *releaseShowCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return reading(ctx, cli, t, func(w *releaseWork) error {
+		rel, err := w.Show(ctx, c.Product, c.Version)
+		if err != nil {
+			return err
+		}
+		return w.print(rel, c.JSON)
+	})
+}
+
+type releaseBundleCmd struct {
+	File string `arg:"" type:"existingfile" help:"A released file; its bundle is written beside it."`
+}
+
+// Run finds the release by the file's hash.
+func (c *releaseBundleCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return reading(ctx, cli, t, func(w *releaseWork) error {
+		a, err := artifact(c.File)
+		if err != nil {
+			return err
+		}
+		if err := w.writeBundle(ctx, a.SHA256, c.File+".clerestory"); err != nil {
+			return err
+		}
+		t.printf("wrote %s\n", line(c.File+".clerestory"))
+		return nil
+	})
+}
