@@ -33,11 +33,11 @@ type Answer struct {
 	Type, Name string
 	// Stream writes the answer itself: downloads too large to hold.
 	Stream func(http.ResponseWriter, *http.Request)
-	// Scripts are assets that the page loads. WASM says that it also compiles
-	// WebAssembly and talks to the log and the witnesses.
-	Scripts []string
-	WASM    bool
-	Section string // the link of the navigation that this page belongs to
+	// Scripts are assets that the page loads, Modules addresses of ES modules.
+	// WASM says that it compiles WebAssembly and talks to the witnesses.
+	Scripts, Modules []string
+	WASM             bool
+	Section          string // the link of the navigation that this page belongs to
 }
 
 func (f *Frame) write(w http.ResponseWriter, r *Request, a *Answer) {

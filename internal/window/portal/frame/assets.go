@@ -31,21 +31,16 @@ type asset struct {
 	gzip  []byte
 }
 
-func (a *assets) load(extra map[string][]byte) error {
-	files := maps.Clone(extra)
-	if files == nil {
-		files = map[string][]byte{}
-	}
+func (a *assets) load() error {
+	files := map[string][]byte{}
 	entries, err := own.ReadDir("assets")
 	if err != nil {
 		return fmt.Errorf("reading the assets: %w", err)
 	}
 	for _, e := range entries {
-		b, err := own.ReadFile("assets/" + e.Name())
-		if err != nil {
+		if files[e.Name()], err = own.ReadFile("assets/" + e.Name()); err != nil {
 			return fmt.Errorf("reading the assets: %w", err)
 		}
-		files[e.Name()] = b
 	}
 	a.byURL, a.byName = map[string]asset{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -53,10 +48,7 @@ func (a *assets) load(extra map[string][]byte) error {
 		ext := path.Ext(name)
 		url := "/assets/" + strings.TrimSuffix(name, ext) + "." + hex.EncodeToString(sum[:8]) + ext
 		kind := mime.TypeByExtension(ext)
-		switch ext {
-		case ".wasm":
-			kind = "application/wasm"
-		case ".js":
+		if ext == ".js" {
 			kind = "text/javascript; charset=utf-8"
 		}
 		var z bytes.Buffer
@@ -85,8 +77,6 @@ func (f *Frame) Assets() http.Handler {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 		h.Set("ETag", `"`+path.Base(r.URL.Path)+`"`)
 		h.Set("Vary", "Accept-Encoding")
-		// A worker has its own policy: the one of its script's response.
-		h.Set("Content-Security-Policy", f.policy(true))
 		if strings.Contains(r.Header.Get("If-None-Match"), path.Base(r.URL.Path)) {
 			w.WriteHeader(http.StatusNotModified)
 			return

@@ -47,12 +47,12 @@ func (v Visitor) SignedIn() bool { return !v.IsVisitor() }
 // Link is a link with its text.
 type Link struct{ Href, Text string }
 
-// Ready prepares the assets; files are added by name, such as "verify.js".
-func (f *Frame) Ready(extra map[string][]byte) error {
+// Ready prepares the assets.
+func (f *Frame) Ready() error {
 	if f.Count == nil {
 		f.Count = func(string, int, time.Duration) {}
 	}
-	return f.assets.load(extra)
+	return f.assets.load()
 }
 
 // Asset is the URL of an asset, with the hash of its content in it.
