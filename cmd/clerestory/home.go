@@ -95,8 +95,8 @@ func (h *home) openDB(ctx context.Context) (*store.DB, error) {
 // roots are all versions of the trusted root, the first one first.
 func (h *home) roots() ([][]byte, error) {
 	var all [][]byte
-	for v := 1; ; v++ {
-		b, err := os.ReadFile(h.path("roots", strconv.Itoa(v)+".root.json"))
+	for v := int64(1); ; v++ {
+		b, err := os.ReadFile(h.rootPath(v))
 		if errors.Is(err, fs.ErrNotExist) && v > 1 {
 			return all, nil
 		}
@@ -107,13 +107,17 @@ func (h *home) roots() ([][]byte, error) {
 	}
 }
 
+func (h *home) rootPath(version int64) string {
+	return h.path("roots", strconv.FormatInt(version, 10)+".root.json")
+}
+
 // addRoot writes the next version of the root, and trusted_root.json.
 func (h *home) addRoot(version int64, file []byte) error {
 	if err := os.MkdirAll(h.path("roots"), 0o755); err != nil {
 		return fmt.Errorf("writing the root of trust: %w", err)
 	}
-	for _, name := range []string{filepath.Join("roots", fmt.Sprintf("%d.root.json", version)), "trusted_root.json"} {
-		if err := os.WriteFile(h.path(name), file, 0o644); err != nil {
+	for _, path := range []string{h.rootPath(version), h.path("trusted_root.json")} {
+		if err := os.WriteFile(path, file, 0o644); err != nil {
 			return fmt.Errorf("writing the root of trust: %w", err)
 		}
 	}

@@ -8,4 +8,3 @@ type completionCmd struct{}
 type manCmd struct{}
 type versionCmd struct{}
 type personCmd struct{}
-type serveCmd struct{}
