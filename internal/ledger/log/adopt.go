@@ -127,7 +127,7 @@ func trees(ctx context.Context, dir string, p witnessPolicy) (head, state *verif
 func proveFolder(ctx context.Context, cfg AdoptConfig, head, state *verify.Checkpoint, next int64) error {
 	files := tile.Dir(cfg.Dir)
 	rng := compactEmpty()
-	for _, ref := range tile.Bundles(0, state.Size) {
+	for ref := range tile.Bundles(0, state.Size) {
 		if err := ctx.Err(); err != nil {
 			return fault.Unavailable.New("interrupted: %w", err)
 		}
@@ -172,8 +172,7 @@ func sameRoot(rng *compact.Range, want *verify.Checkpoint) error {
 // adoptBundle takes over the rest of the bundle that holds entry n, in one
 // transaction.
 func adoptBundle(ctx context.Context, cfg AdoptConfig, n, size int64) (int64, error) {
-	ref := tile.Bundles(n, size)[0]
-	entries, err := tile.ReadEntries(ctx, tile.Dir(cfg.Dir), ref)
+	entries, err := tile.ReadEntries(ctx, tile.Dir(cfg.Dir), tile.BundleOf(n, size))
 	if err != nil {
 		return 0, err
 	}

@@ -142,9 +142,8 @@ func compareEntries(ctx context.Context, files tile.Source, db *store.DB, from, 
 	return eachRow(ctx, db, from, size, func(s store.Said) error {
 		if at := s.N - s.N%tile.Width; at != start {
 			start = at
-			ref := tile.Ref{Entries: true, Index: at / tile.Width, Width: int(min(tile.Width, size-at))}
 			var err error
-			if bundle, err = tile.ReadEntries(ctx, files, ref); err != nil {
+			if bundle, err = tile.ReadEntries(ctx, files, tile.BundleOf(at, size)); err != nil {
 				return err
 			}
 		}

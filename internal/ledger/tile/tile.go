@@ -14,6 +14,7 @@ package tile
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -142,20 +143,29 @@ func FormatBundle(entries [][]byte) []byte {
 	return b
 }
 
-// Bundles lists the bundles that hold entries from to size-1 of a log of that size.
-func Bundles(from, size int64) []Ref { return span(Ref{Entries: true}, from, size) }
+// Bundles gives, in order, the bundles that hold entries from to size-1 of a log
+// of that size. One after the other: size is whatever a log claims.
+func Bundles(from, size int64) iter.Seq[Ref] { return span(Ref{Entries: true}, from, size) }
 
-// Tiles lists the tiles of a level that a log of this size has, from the one that
+// BundleOf is the bundle that holds entry n of a log of this size.
+func BundleOf(n, size int64) Ref {
+	first := n - n%Width
+	return Ref{Entries: true, Index: n / Width, Width: int(min(Width, size-first))}
+}
+
+// Tiles gives the tiles of a level that a log of this size has, from the one that
 // holds hash number from of that level on.
-func Tiles(level int, from, size int64) []Ref {
+func Tiles(level int, from, size int64) iter.Seq[Ref] {
 	return span(Ref{Level: level}, from, size>>(8*level))
 }
 
-func span(r Ref, from, count int64) []Ref {
-	var refs []Ref
-	for r.Index = from / Width; r.Index*Width < count; r.Index++ {
-		r.Width = int(min(Width, count-r.Index*Width))
-		refs = append(refs, r)
+func span(r Ref, from, count int64) iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		for i := from / Width; i*Width < count; i++ {
+			r.Index, r.Width = i, int(min(Width, count-i*Width))
+			if !yield(r) {
+				return
+			}
+		}
 	}
-	return refs
 }
