@@ -51,6 +51,9 @@ func ParseBundle(b []byte) (*Bundle, error) {
 // Format encodes a bundle.
 func (b *Bundle) Format() ([]byte, error) {
 	b.MediaType = BundleType
+	if b.Member != nil && b.Member.Hashes == nil {
+		b.Member.Hashes = []string{} // null would not be read again
+	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -92,10 +95,10 @@ func ParseEntry(index int64, raw []byte) (Entry, error) {
 	return Entry{index, raw, e, s}, nil
 }
 
-// Prove checks a bundle's proofs: it follows the root's rotations, opens the
+// Prove checks a bundle's proofs (steps 3 to 5 of docs/spec/verify.md): it follows the root's rotations, opens the
 // checkpoint and proves every entry. The trust that results is the root in force.
 func (t *Trust) Prove(b *Bundle) (*Trust, *Evidence, error) {
-	for _, next := range b.Roots {
+	for _, next := range b.Roots { // step 3
 		n, _, err := parseRoot([]byte(next))
 		if err == nil && n.Root.Version <= t.Root.Version {
 			continue // older than what the verifier holds
@@ -111,7 +114,7 @@ func (t *Trust) Prove(b *Bundle) (*Trust, *Evidence, error) {
 			return nil, nil, err
 		}
 		if ev.Checkpoint == nil {
-			if ev.Checkpoint, err = t.Policy.Open(p.Checkpoint); err != nil {
+			if ev.Checkpoint, err = t.Policy.Open(p.Checkpoint); err != nil { // step 4
 				return nil, nil, err
 			}
 		} else if !bytes.Equal(p.Checkpoint, ev.Checkpoint.Raw) {
@@ -120,7 +123,7 @@ func (t *Trust) Prove(b *Bundle) (*Trust, *Evidence, error) {
 		if i > 0 && p.Index <= ev.Entries[i-1].Index {
 			return nil, nil, refuse(CodeBundle, "the bundle's entries are not in the log's order")
 		}
-		if err := p.Check(ev.Checkpoint, []byte(be.Envelope)); err != nil {
+		if err := p.Check(ev.Checkpoint, []byte(be.Envelope)); err != nil { // step 5
 			return nil, nil, err
 		}
 		e, err := ParseEntry(p.Index, []byte(be.Envelope))

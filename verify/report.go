@@ -90,12 +90,12 @@ func NewReport(a Artifact, why string) *Report {
 // does offline, and the browser.
 func JudgeBundle(trust, bundle []byte, a Artifact, now time.Time) *Report {
 	r := NewReport(a, "nothing was checked")
-	t, err := ParseTrust(trust)
+	t, err := ParseTrust(trust) // step 1
 	if err != nil {
 		r.Fail(err)
 		return r
 	}
-	b, err := ParseBundle(bundle)
+	b, err := ParseBundle(bundle) // step 2
 	if err != nil {
 		r.Fail(err)
 		return r
