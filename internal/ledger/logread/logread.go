@@ -69,7 +69,7 @@ func openHead(ctx context.Context, src tile.Source, p *verify.Policy) (*verify.C
 	if err != nil {
 		return nil, fault.Tampered.New("the checkpoint of %s: %w", src, err)
 	}
-	return c, nil
+	return c, tile.CheckSize(c)
 }
 
 // readProven reads a bundle and proves every entry in it against checkpoint c.

@@ -71,6 +71,9 @@ func CheckGrowth(ctx context.Context, src Source, older, newer *verify.Checkpoin
 }
 
 func proving(ctx context.Context, src Source, c *verify.Checkpoint, make func(tlog.HashReader) ([]tlog.Hash, error)) ([]tlog.Hash, error) {
+	if err := CheckSize(c); err != nil {
+		return nil, err
+	}
 	r := &tileReader{ctx, src, nil}
 	hashes, err := make(tlog.TileHashReader(tlog.Tree{N: c.Size, Hash: c.Root}, r))
 	if r.failed != nil {

@@ -36,7 +36,18 @@ var Limits = struct {
 	Checkpoint int64 // bytes
 	Tile       int64 // bytes: 256 hashes
 	Entries    int64 // bytes of a bundle: 256 entries, each after its length
-}{int64(verify.Limits.Checkpoint), Width * tlog.HashSize, Width * (2 + int64(statement.Limits.Envelope))}
+	// Size is how many entries a log may claim. Package tlog does not come back
+	// from sizes near 2^62, and a checkpoint's size is whatever its key signs.
+	Size int64
+}{int64(verify.Limits.Checkpoint), Width * tlog.HashSize, Width * (2 + int64(statement.Limits.Envelope)), 1 << 48}
+
+// CheckSize refuses a log that claims more entries than [Limits].
+func CheckSize(c *verify.Checkpoint) error {
+	if c.Size < 0 || c.Size > Limits.Size {
+		return fault.Tampered.New("the checkpoint claims %d entries; a log has at most %d", c.Size, Limits.Size)
+	}
+	return nil
+}
 
 // Ref names a tile or a bundle of entries.
 type Ref struct {
