@@ -27,6 +27,7 @@ type cli struct {
 	Init initCmd `cmd:"" group:"Start" help:"Start a vendor's folder: programme, keys, root of trust."`
 
 	Verify  verifyCmd  `cmd:"" group:"Check" help:"Check a file: who released it, from which source, approved by whom, revoked or not."`
+	Trust   trustCmd   `cmd:"" group:"Check" help:"Show a trusted root, or make it the default."`
 	Log     logCmd     `cmd:"" group:"Check" help:"Read, check and mirror a log."`
 	Monitor monitorCmd `cmd:"" group:"Check" help:"Follow a log: print new statements, shout on a fork."`
 	Witness witnessCmd `cmd:"" group:"Check" help:"Run a witness that cosigns logs which only grow."`

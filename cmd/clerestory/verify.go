@@ -69,7 +69,7 @@ func (c *verifyCmd) Run(ctx context.Context, t *terminal) error {
 }
 
 func (c *verifyCmd) judge(ctx context.Context, t *terminal, a verify.Artifact, report *verify.Report) error {
-	file, err := c.trustFile()
+	file, err := readTrust(c.Trust)
 	if err != nil {
 		return err
 	}
@@ -103,10 +103,10 @@ func (c *verifyCmd) judge(ctx context.Context, t *terminal, a verify.Artifact, r
 	return nil
 }
 
-// trustFile reads the trusted root. There is no default beside the file: who
+// readTrust reads the trusted root. There is no default beside the file: who
 // gave you the file could have given you that too.
-func (c *verifyCmd) trustFile() ([]byte, error) {
-	path := cmp.Or(c.Trust, defaultTrust())
+func readTrust(path string) ([]byte, error) {
+	path = cmp.Or(path, defaultTrust())
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fault.Invalid.New("there is no trusted root at %s: name the vendor's trusted_root.json with --trust, after comparing its fingerprint with one from elsewhere", path)
