@@ -25,11 +25,11 @@ type BuildRun struct {
 // SayBuild states the provenance of files as SLSA provenance v1, signed by the
 // builder or a rebuilder.
 func (s *Service) SayBuild(ctx context.Context, run BuildRun, signer statement.Signer) (Said, error) {
-	external, err := json.Marshal(run.Parameters)
+	external, err := object(run.Parameters)
 	if err != nil {
 		return Said{}, fmt.Errorf("encoding the build's parameters: %w", err)
 	}
-	internal, err := json.Marshal(run.Toolchain)
+	internal, err := object(run.Toolchain)
 	if err != nil {
 		return Said{}, fmt.Errorf("encoding the build's toolchain: %w", err)
 	}
@@ -57,4 +57,12 @@ func (s *Service) SayBuild(ctx context.Context, run BuildRun, signer statement.S
 		return Said{}, fault.Invalid.New("stating the build: %w", err)
 	}
 	return s.sayOnce(ctx, payload, signer)
+}
+
+// object is m as a JSON object; SLSA wants one even where there is nothing to say.
+func object(m map[string]string) ([]byte, error) {
+	if m == nil {
+		m = map[string]string{}
+	}
+	return json.Marshal(m)
 }
