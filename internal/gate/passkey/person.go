@@ -61,6 +61,19 @@ func (s *Service) People(ctx context.Context, actor Person, after string, limit 
 	if err := s.write(ctx, "listing people", func(tx *store.Tx) error { return record(ctx, tx) }); err != nil {
 		return nil, err
 	}
+	return s.list(ctx, after, limit)
+}
+
+// PeopleFromConsole is [Service.People] for the operator's command line on the
+// server, and for nothing that hears a network; see [Service.InviteFromConsole].
+func (s *Service) PeopleFromConsole(ctx context.Context, after string, limit int) ([]Listed, error) {
+	if err := s.cfg.Guard.Note(ctx, nil, Console, "person:list", "person:all", true); err != nil {
+		return nil, fmt.Errorf("listing people: %w", err)
+	}
+	return s.list(ctx, after, limit)
+}
+
+func (s *Service) list(ctx context.Context, after string, limit int) ([]Listed, error) {
 	rows, err := s.db.Query(ctx, `SELECT id, name, roles, disabled, demo, (SELECT COUNT(*) FROM credential c WHERE c.person = p.id)
 		FROM person p WHERE id > $1 ORDER BY id LIMIT $2`, after, min(max(limit, 1), Caps.List))
 	if err != nil {
