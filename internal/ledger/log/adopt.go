@@ -151,7 +151,7 @@ func proveFolder(ctx context.Context, cfg AdoptConfig, head, state *verify.Check
 	if err := checkEdge(ctx, files, rng); err != nil {
 		return err
 	}
-	return compareEntries(ctx, files, cfg.DB, 0, min(next, state.Size))
+	return compareEntries(ctx, files, cfg.DB, 0, min(next, state.Size), state.Size)
 }
 
 // sameRoot compares the roots when the computed tree has the size of want.

@@ -97,7 +97,7 @@ func allEntriesAreRows(t *testing.T, dir string, db *store.DB) {
 	if c.Size != next {
 		t.Errorf("the log has %d entries, the outbox %d", c.Size, next)
 	}
-	if err := compareEntries(context.Background(), tile.Dir(dir), db, 0, c.Size); err != nil {
+	if err := compareEntries(context.Background(), tile.Dir(dir), db, 0, c.Size, c.Size); err != nil {
 		t.Error(err)
 	}
 	if _, err := rangeAt(context.Background(), tile.Dir(dir), c); err != nil {

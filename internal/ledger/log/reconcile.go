@@ -89,7 +89,7 @@ func (w *Writer) compare(ctx context.Context, head *verify.Checkpoint) (*compact
 	case size > next:
 		return nil, fault.Stale.New("the log has %d entries, but the database only %d (an older backup): run `clerestory log adopt` to take the missing ones over from the log", size, next)
 	}
-	if err := compareEntries(ctx, w.files, w.cfg.DB, max(0, size-compared), size); err != nil {
+	if err := compareEntries(ctx, w.files, w.cfg.DB, max(0, size-compared), size, size); err != nil {
 		return nil, err
 	}
 	rng, err := rangeAt(ctx, w.files, head)
@@ -135,11 +135,12 @@ func checkEdge(ctx context.Context, files tile.Source, rng *compact.Range) error
 	return err
 }
 
-// compareEntries compares the log's entries with the outbox rows, byte by byte.
-func compareEntries(ctx context.Context, files tile.Source, db *store.DB, from, size int64) error {
+// compareEntries compares entries from to to-1 of a log of this size with the
+// outbox rows, byte by byte.
+func compareEntries(ctx context.Context, files tile.Source, db *store.DB, from, to, size int64) error {
 	var bundle [][]byte
 	var start int64 = -1
-	return eachRow(ctx, db, from, size, func(s store.Said) error {
+	return eachRow(ctx, db, from, to, func(s store.Said) error {
 		if at := s.N - s.N%tile.Width; at != start {
 			start = at
 			var err error
