@@ -46,7 +46,7 @@ func Hash(h string) templ.Component {
 		head, middle, tail := ends(h)
 		out := `<code class="hash">` + templ.EscapeString(head)
 		if middle != "" {
-			out += `<span class="mid">` + templ.EscapeString(middle) + `</span>` + templ.EscapeString(tail)
+			out += `<span class="mid">` + templ.EscapeString(middle) + `</span><span class="dots"></span>` + templ.EscapeString(tail)
 		}
 		_, err := io.WriteString(w, out+`</code>`)
 		return err
