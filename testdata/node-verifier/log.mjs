@@ -24,7 +24,7 @@ export function parsePolicy(text) {
   const parts = new Map(), members = new Set(), keys = new Set()
   let log, quorum
   const witnesses = []
-  const url = u => need(u === undefined || /^https?:\/\/[^/?#@\s]+[^?#]*$/.test(u), 'URL')
+  const url = u => need(u === undefined || /^https?:\/\/([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(\/[A-Za-z0-9._~!$&'()*+,;=:@/-]*)?$/.test(u), 'URL')
   const define = (name, test) => {
     need(!['witness', 'group', 'any', 'all', 'none', 'quorum', 'log'].includes(name) && !parts.has(name) && parts.size < 64, 'name')
     parts.set(name, test)
