@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -83,7 +84,7 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
-	go follow(ctx, h, db, now, guard, logger)
+	go follow(ctx, h, db, now, guard, people, logger)
 	return listen(ctx, h, handler, t)
 }
 
@@ -130,7 +131,7 @@ func loadInForce(ctx context.Context, h *home, db *store.DB) (*inForce, error) {
 
 // follow notices, within seconds, a programme that was applied or a root that
 // was rotated by another process.
-func follow(ctx context.Context, h *home, db *store.DB, now *atomic.Pointer[inForce], guard *door.Guard, logger *slog.Logger) {
+func follow(ctx context.Context, h *home, db *store.DB, now *atomic.Pointer[inForce], guard *door.Guard, people *passkey.Service, logger *slog.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,6 +144,9 @@ func follow(ctx context.Context, h *home, db *store.DB, now *atomic.Pointer[inFo
 			continue
 		}
 		next, err := loadInForce(ctx, h, db)
+		if err == nil {
+			err = people.Align(ctx, peopleOf(next.programme))
+		}
 		if err != nil {
 			logger.Error("the change is not in force here", "err", err)
 			continue
@@ -161,11 +165,21 @@ func openGate(ctx context.Context, h *home, db *store.DB, guard *door.Guard, p *
 	cfg := passkey.Config{Name: p.Vendor.Name, RPID: u.Hostname(), Origins: []string{u.Scheme + "://" + u.Host}, Roles: programme.Roles, Guard: guard, Now: time.Now, Log: logger}
 	if h.config.UnsafeDemoIdentities {
 		logger.Warn("anybody may sign in as anyone here: unsafe_demo_identities is set")
-		for _, person := range p.People {
-			cfg.UnsafeDemoIdentities = append(cfg.UnsafeDemoIdentities, passkey.Person{ID: person.ID, Name: person.Name, Roles: person.Roles})
-		}
+		cfg.UnsafeDemoIdentities = peopleOf(p)
 	}
-	return passkey.New(ctx, db, cfg)
+	people, err := passkey.New(ctx, db, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return people, people.Align(ctx, peopleOf(p))
+}
+
+func peopleOf(p *programme.Programme) []passkey.Person {
+	var all []passkey.Person
+	for _, x := range p.People {
+		all = append(all, passkey.Person{ID: x.ID, Name: cmp.Or(x.Name, x.ID), Roles: x.Roles})
+	}
+	return all
 }
 
 // ready says whether this process should get requests: not when it can not
