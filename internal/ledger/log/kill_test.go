@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,8 +133,8 @@ func runChild(t *testing.T, dir, point string, after time.Duration, said map[int
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	byUs := false
-	timer := time.AfterFunc(after, func() { byUs = true; child.Process.Kill() })
+	var byUs atomic.Bool
+	timer := time.AfterFunc(after, func() { byUs.Store(true); child.Process.Kill() })
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var n int64
 		var sum string
@@ -150,5 +151,5 @@ func runChild(t *testing.T, dir, point string, after time.Duration, said map[int
 	}
 	timer.Stop()
 	child.Wait()
-	return !byUs
+	return !byUs.Load()
 }

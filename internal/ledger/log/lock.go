@@ -84,6 +84,7 @@ func (l *locks) lockPostgres(ctx context.Context, db *store.DB) error {
 	quit := make(chan struct{})
 	gone := make(chan struct{})
 	released := errors.New("released")
+	held := false
 	hold := func(tx *store.Tx) error {
 		var ok bool
 		if err := tx.QueryRowContext(ctx, "SELECT pg_try_advisory_xact_lock($1)", int64(advisoryKey)).Scan(&ok); err != nil {
@@ -95,6 +96,7 @@ func (l *locks) lockPostgres(ctx context.Context, db *store.DB) error {
 				int64(advisoryKey>>32), int64(advisoryKey&0xffffffff)).Scan(&backend)
 			return fault.Conflict.New("another process writes this database's log (PostgreSQL backend %d): stop it first, or start this one without the ledger writer", backend)
 		}
+		held = true
 		taken <- nil
 		for tick := time.NewTicker(time.Second); ; {
 			select {
@@ -111,12 +113,11 @@ func (l *locks) lockPostgres(ctx context.Context, db *store.DB) error {
 	go func() {
 		defer close(gone)
 		err := db.Write(context.Background(), hold)
-		select {
-		case taken <- err: // it was never taken
-		default:
-			if !errors.Is(err, released) {
-				l.lost <- fault.Unavailable.New("the database connection that holds the ledger's lock was lost: %w", err)
-			}
+		switch {
+		case !held:
+			taken <- err
+		case !errors.Is(err, released):
+			l.lost <- fault.Unavailable.New("the database connection that holds the ledger's lock was lost: %w", err)
 		}
 	}()
 	if err := <-taken; err != nil {

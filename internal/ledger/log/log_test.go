@@ -344,3 +344,36 @@ func TestAFolderOfAnotherLogIsRefused(t *testing.T) {
 		t.Errorf("another log's folder: %v", err)
 	}
 }
+
+func TestANewWitnessPolicyHoldsForWhatIsPublishedAlready(t *testing.T) {
+	v, db := closedLog(t, 2)
+	a := newWitness(t, "a.example")
+	v.config.UnsafeNoWitnesses = false
+	v.config.Policy = a.line("a") + "quorum a\n"
+	w := v.write(t, db)
+	cp, err := w.Wait(soon(t), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := w.policy.Open(cp); err != nil || len(c.Cosigned) != 1 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+// Whoever no longer holds the lock must assume that somebody else writes.
+func TestAWriterThatLosesTheDatabasesLockStops(t *testing.T) {
+	dsn := storetest.Postgres(t)
+	v := newVendor(t, t.TempDir())
+	w := v.write(t, storetest.Open(t, dsn))
+	admin := storetest.Open(t, dsn)
+	var killed int
+	if err := admin.QueryRow(soon(t), "SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND objid::bigint = $1", int64(advisoryKey&0xffffffff)).Scan(&killed); err != nil || killed != 1 {
+		t.Fatalf("ending the lock's connection: %d, %v", killed, err)
+	}
+	for begun := time.Now(); !w.Status(soon(t)).Stopped && time.Since(begun) < 5*time.Second; {
+		time.Sleep(20 * time.Millisecond)
+	}
+	if s := w.Status(soon(t)); !s.Stopped || !errors.Is(s.Err, fault.Unavailable) {
+		t.Errorf("status %+v", s)
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"clerestory.dev/clerestory/internal/base/crash"
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/verify"
 )
 
 // published is what the world can see.
@@ -125,6 +126,10 @@ func (w *Writer) note(raw []byte) error {
 		return nil
 	}
 	cp, err := w.policy.Open(raw)
+	if verify.CodeOf(err) == verify.CodeQuorum {
+		// Published under an earlier policy; it is being renewed (see readHead).
+		return fault.Unavailable.New("the published checkpoint waits for the witnesses of the present policy: %w", err)
+	}
 	if err != nil {
 		return fault.Tampered.New("the published checkpoint: %w", err)
 	}
