@@ -119,7 +119,7 @@ func (f *Frame) send(w http.ResponseWriter, r *Request, contentType string, body
 	if status == 0 {
 		status = http.StatusOK
 	}
-	if r.Visitor.SignedIn() || r.Method != http.MethodGet {
+	if r.Visitor.SignedIn() || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Cache-Control", "no-store")
 		w.WriteHeader(status)
 		w.Write(body)

@@ -166,7 +166,7 @@ func shell(f *Frame, r *Request, a *Answer) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		if f.Demo {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 15, "<p class=\"demo\">This is a demonstration: its people and releases are invented, its signatures and proofs are real.</p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 15, "<p class=\"demo\">This is a demonstration: anybody can be any of its people. Its signatures and proofs are real.</p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -639,7 +639,7 @@ func proven(p detail) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = frame.Command("clerestory log prove --trust trusted_root.json "+p.url+"/statements/"+entry(p.s.N)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = frame.Command("clerestory log prove --trust trusted_root.json "+entry(p.s.N)+" "+p.url+"/log").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

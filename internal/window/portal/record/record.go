@@ -37,7 +37,7 @@ type Ledger interface {
 type Status struct {
 	Origin     string    `json:"origin"`
 	Size       int64     `json:"size"`
-	At         time.Time `json:"at"` // by the witnesses
+	At         time.Time `json:"at,omitzero"` // by the witnesses; zero without any
 	Witnesses  []Witness `json:"witnesses"`
 	Checkpoint string    `json:"checkpoint"` // the signed note
 }

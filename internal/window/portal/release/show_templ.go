@@ -559,7 +559,7 @@ func files(p detail) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = frame.Command("clerestory verify --trust trusted_root.json "+shellWord(lastPart(p.Files[0].Name))).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = frame.Command("clerestory verify --trust trusted_root.json "+shellWord(lastPart(example(p.Detail)))).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

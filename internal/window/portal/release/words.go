@@ -37,6 +37,17 @@ func fileURL(product, version, what, name string) string {
 	return path(product, version) + "/" + what + "/" + strings.Join(parts, "/")
 }
 
+// example is the file that the page's command names: the first that is not the
+// bill of materials.
+func example(d Detail) string {
+	for _, f := range d.Files {
+		if f.Name != d.SBOM.Name {
+			return f.Name
+		}
+	}
+	return d.Files[0].Name
+}
+
 func lastPart(name string) string { return paths.Base(name) }
 
 // shellWord quotes a file name for a POSIX shell: names are other people's text,
