@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 
 	"clerestory.dev/clerestory/statement"
@@ -52,6 +53,9 @@ var checkpointCases = []attack{
 	})},
 	{"checkpoint-size-not-canonical", "The log signed a size with a leading zero.", verify.Refused, verify.CodeCheckpoint, under(func(v *verifytest.Vendor, text string) []byte {
 		return v.Log.Sign(strings.Replace(text, "\n10\n", "\n010\n", 1), v.Seen, v.Witnesses...)
+	})},
+	{"checkpoint-of-endless-size", "The log claims a size at which proof arithmetic would not end.", verify.Refused, verify.CodeCheckpoint, under(func(v *verifytest.Vendor, text string) []byte {
+		return v.Log.Sign(strings.Replace(text, fmt.Sprintf("\n%d\n", v.Log.Size()), "\n4611686018427387909\n", 1), v.Seen, v.Witnesses...)
 	})},
 	{"checkpoint-of-another-origin", "The log's key signed for another log.", verify.Refused, verify.CodeCheckpoint, under(func(v *verifytest.Vendor, text string) []byte {
 		return v.Log.Sign("other."+text, v.Seen, v.Witnesses...)

@@ -105,6 +105,10 @@ func parseCheckpointText(text string) (*Checkpoint, error) {
 	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
 		return nil, fmt.Errorf("the size is not a number")
 	}
+	// The arithmetic of Merkle proofs in int64 would not end near 2^62.
+	if size > Limits.Size {
+		return nil, fmt.Errorf("the size is %d; a log has at most %d entries", size, Limits.Size)
+	}
 	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(root) != tlog.HashSize || strings.Contains(lines[2], "\r") {
 		return nil, fmt.Errorf("the root hash is not 32 bytes of base64")

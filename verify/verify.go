@@ -24,15 +24,16 @@ import (
 
 // Limits are the caps on what comes from outside, in one place.
 var Limits = struct {
-	Trust      int // bytes of a trusted root
-	Bundle     int // bytes of a bundle
-	Checkpoint int // bytes of a checkpoint
-	Policy     int // bytes of a witness policy
-	Witnesses  int // witnesses and groups of a policy
-	Proof      int // hashes of an inclusion proof: a log of 2^63 entries has 63
-	Entries    int // entries of a bundle
-	Roots      int // root rotations in a bundle
-}{Trust: 256 << 10, Bundle: 8 << 20, Checkpoint: 32 << 10, Policy: 64 << 10, Witnesses: 64, Proof: 63, Entries: 256, Roots: 64}
+	Trust      int   // bytes of a trusted root
+	Bundle     int   // bytes of a bundle
+	Checkpoint int   // bytes of a checkpoint
+	Size       int64 // entries of a log
+	Policy     int   // bytes of a witness policy
+	Witnesses  int   // witnesses and groups of a policy
+	Proof      int   // hashes of an inclusion proof: a log of 2^63 entries has 63
+	Entries    int   // entries of a bundle
+	Roots      int   // root rotations in a bundle
+}{Trust: 256 << 10, Bundle: 8 << 20, Checkpoint: 32 << 10, Size: 1 << 48, Policy: 64 << 10, Witnesses: 64, Proof: 63, Entries: 256, Roots: 64}
 
 // Refusal is a definite no: something was checked and is wrong. Code is stable
 // and one of those in docs/spec/verify.md.

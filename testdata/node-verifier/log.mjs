@@ -86,7 +86,7 @@ export function openCheckpoint(policy, text) {
     }
     need(seen.has(policy.log), 'not signed by the log')
     const [origin, size, root, ...rest] = body.split('\n')
-    need(origin === policy.log.name && /^(0|[1-9][0-9]*)$/.test(size) && BigInt(size) < 1n << 63n, 'origin or size')
+    need(origin === policy.log.name && /^(0|[1-9][0-9]*)$/.test(size) && BigInt(size) <= 1n << 48n, 'origin or size')
     need(rest.length >= 1 && rest.pop() === '' && rest.every(x => x !== ''), 'lines')
     const hash = base64(root)
     need(hash.length === 32, 'root hash')
