@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -24,33 +22,6 @@ type releaseCmd struct {
 	List    releaseListCmd    `cmd:"" help:"List releases and proposals."`
 	Show    releaseShowCmd    `cmd:"" help:"Show one release: files, approvals, entry."`
 	Bundle  releaseBundleCmd  `cmd:"" help:"Write FILE.clerestory for a released file."`
-}
-
-type releaseProposeCmd struct {
-	Product  string            `arg:"" help:"The product's id in the programme."`
-	Version  string            `arg:"" help:"The version; once published it never gets another content."`
-	Files    []string          `arg:"" type:"existingfile" help:"The files to release."`
-	Channel  string            `default:"stable" help:"The channel."`
-	By       string            `required:"" help:"Programme id of the person who proposes; nobody approves their own proposal."`
-	Repo     string            `default:"." type:"existingdir" help:"A checkout of the source."`
-	Revision string            `default:"HEAD" help:"The commit that the files were built from."`
-	Builder  string            `default:"https://clerestory.dev/builder/by-hand/v1" help:"URI of the build platform."`
-	Param    map[string]string `help:"Parameters of the build as name=value, for the provenance."`
-	SBOM     string            `type:"existingfile" help:"A CycloneDX JSON file (default: made from the first Go binary)."`
-	Notes    string            `help:"What changed, for people."`
-	JSON     bool              `help:"Print JSON."`
-}
-
-// Run says the source and the build, then proposes.
-func (c *releaseProposeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	return withReleases(ctx, cli, t, func(w *releaseWork) error {
-		p := &proposal{work: w, cmd: c}
-		rel, err := p.make(ctx)
-		if err != nil {
-			return err
-		}
-		return w.print(rel, c.JSON)
-	})
 }
 
 // releaseWork is what the release commands work with.
@@ -70,143 +41,6 @@ func withReleases(ctx context.Context, cli *cli, t *terminal, do func(*releaseWo
 		}
 		return do(&releaseWork{s, h, db, t, passphrase})
 	})
-}
-
-// proposal gathers what a release needs.
-type proposal struct {
-	work *releaseWork
-	cmd  *releaseProposeCmd
-}
-
-func (p *proposal) make(ctx context.Context) (*release.Release, error) {
-	c, w := p.cmd, p.work
-	repository, err := p.checkProgramme(ctx)
-	if err != nil {
-		return nil, err
-	}
-	src, err := release.ReadSource(ctx, c.Repo, repository, c.Revision)
-	if err != nil {
-		return nil, err
-	}
-	source, err := w.home.keys().Unlock("source", w.passphrase)
-	if err != nil {
-		return nil, err
-	}
-	builder, err := w.home.keys().Unlock("builder", w.passphrase)
-	if err != nil {
-		return nil, err
-	}
-	started := time.Now()
-	files, err := p.storeFiles(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sbom, err := p.bill(ctx, src)
-	if err != nil {
-		return nil, err
-	}
-	saidSource, err := w.SaySource(ctx, c.Product, src, source)
-	if err != nil {
-		return nil, err
-	}
-	saidBuild, err := w.SayBuild(ctx, release.BuildRun{
-		Source: src, Builder: c.Builder, Parameters: c.Param, Started: started, Finished: time.Now(), Files: files,
-	}, builder)
-	if err != nil {
-		return nil, err
-	}
-	return w.Propose(ctx, release.Draft{
-		Product: c.Product, Version: c.Version, Channel: c.Channel, Files: append(files, sbom), SBOM: sbom,
-		Source: saidSource, Build: saidBuild, Notes: c.Notes, By: c.By,
-	})
-}
-
-// checkProgramme refuses what the programme in force does not know.
-func (p *proposal) checkProgramme(ctx context.Context) (repository string, err error) {
-	prog, err := programme.Current(ctx, p.work.db)
-	if err != nil {
-		return "", fmt.Errorf("reading the programme (clerestory apply puts one in force): %w", err)
-	}
-	i := slices.IndexFunc(prog.Products, func(x programme.Product) bool { return x.ID == p.cmd.Product })
-	if i < 0 {
-		return "", fault.Invalid.New("the programme has no product %q", p.cmd.Product)
-	}
-	if !slices.Contains(prog.Products[i].Channels, p.cmd.Channel) {
-		return "", fault.Invalid.New("product %s has no channel %q; it has %s", p.cmd.Product, p.cmd.Channel, strings.Join(prog.Products[i].Channels, ", "))
-	}
-	if !slices.ContainsFunc(prog.People, func(x programme.Person) bool { return x.ID == p.cmd.By }) {
-		return "", fault.Invalid.New("the programme has no person %q", p.cmd.By)
-	}
-	return prog.Products[i].Repository, nil
-}
-
-func (p *proposal) storeFiles(ctx context.Context) ([]release.File, error) {
-	var all []release.File
-	for _, path := range p.cmd.Files {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fault.Invalid.New("opening %s: %w", path, err)
-		}
-		stored, err := p.work.Store(ctx, filepath.Base(path), f)
-		f.Close()
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, stored)
-	}
-	return all, nil
-}
-
-// bill stores the bill of materials, after it was checked against every Go
-// binary of the release.
-func (p *proposal) bill(ctx context.Context, src release.Source) (release.File, error) {
-	text, err := p.billText(src)
-	if err != nil {
-		return release.File{}, err
-	}
-	components, err := release.ReadSBOM(strings.NewReader(string(text)))
-	if err != nil {
-		return release.File{}, err
-	}
-	for _, path := range p.cmd.Files {
-		f, err := os.Open(path)
-		if err != nil {
-			return release.File{}, fault.Invalid.New("opening %s: %w", path, err)
-		}
-		differ, err := release.CheckSBOM(components, f)
-		f.Close()
-		if err != nil {
-			continue // no Go binary: nothing to compare with
-		}
-		if len(differ) > 0 {
-			return release.File{}, fault.Invalid.New("the bill of materials does not fit %s: %s (%d differences)", filepath.Base(path), differ[0], len(differ))
-		}
-	}
-	return p.work.Store(ctx, p.cmd.Product+"-"+p.cmd.Version+".cdx.json", strings.NewReader(string(text)))
-}
-
-func (p *proposal) billText(src release.Source) ([]byte, error) {
-	if p.cmd.SBOM != "" {
-		b, err := os.ReadFile(p.cmd.SBOM)
-		if err != nil {
-			return nil, fault.Invalid.New("reading the bill of materials: %w", err)
-		}
-		return b, nil
-	}
-	var last error
-	for _, path := range p.cmd.Files {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fault.Invalid.New("opening %s: %w", path, err)
-		}
-		text, err := release.MakeSBOM(f, p.cmd.Product, p.cmd.Version, src.Time)
-		f.Close()
-		if err == nil {
-			return text, nil
-		}
-		last = err
-	}
-	return nil, last
 }
 
 func (w *releaseWork) print(r *release.Release, asJSON bool) error {
