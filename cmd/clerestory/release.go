@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
-	"clerestory.dev/clerestory/internal/base/programme"
 	"clerestory.dev/clerestory/internal/base/store"
 	"clerestory.dev/clerestory/internal/office/release"
 )
