@@ -28,6 +28,7 @@ func (c *applyCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	h.wait = cli.Wait
 	next, err := programme.Open(h.path("programme"))
 	if err != nil {
 		return err
@@ -61,6 +62,9 @@ func (c *applyCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	}
 	passphrase, err := h.passphrase(cli, t)
 	if err != nil {
+		return err
+	}
+	if err := h.notBehind(ctx, db); err != nil {
 		return err
 	}
 	applied, err := applyProgramme(ctx, h, db, next, passphrase)

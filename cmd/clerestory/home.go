@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,8 +44,10 @@ type config struct {
 
 // home is a vendor's folder.
 type home struct {
-	dir    string
-	config config
+	dir     string
+	config  config
+	keyCost int           // of new key files; 0 is the keyring's own
+	wait    time.Duration // for witnesses; 0 is 30 s
 }
 
 const configFile = "config.yaml"
@@ -77,9 +80,11 @@ func (h *home) path(parts ...string) string {
 	return filepath.Join(append([]string{h.dir}, parts...)...)
 }
 
-func (h *home) keys() *keyring.Ring     { return &keyring.Ring{Dir: h.path("keys")} }
-func (h *home) rootKeys() *keyring.Ring { return &keyring.Ring{Dir: h.path("root-keys")} }
-func (h *home) logDir() string          { return h.path("log") }
+func (h *home) keys() *keyring.Ring { return &keyring.Ring{Dir: h.path("keys"), WorkFactor: h.keyCost} }
+func (h *home) rootKeys() *keyring.Ring {
+	return &keyring.Ring{Dir: h.path("root-keys"), WorkFactor: h.keyCost}
+}
+func (h *home) logDir() string { return h.path("log") }
 
 func (h *home) openDB(ctx context.Context) (*store.DB, error) {
 	dsn := h.config.Database
@@ -201,10 +206,19 @@ func (h *home) openWriter(ctx context.Context, db *store.DB, passphrase []byte) 
 	})
 }
 
+// notBehind refuses a database that is older than its log.
+func (h *home) notBehind(ctx context.Context, db *store.DB) error {
+	t, err := h.trust()
+	if err != nil {
+		return err
+	}
+	return log.CheckBehind(ctx, db, h.logDir(), t.Policy.Log.VKey)
+}
+
 // settle waits until statement n is in a witnessed checkpoint. When no server
 // runs, it writes the log itself meanwhile.
 func (h *home) settle(ctx context.Context, db *store.DB, n int64, passphrase []byte) error {
-	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	ctx, stop := context.WithTimeout(ctx, cmp.Or(h.wait, 30*time.Second))
 	defer stop()
 	w, err := h.openWriter(ctx, db, passphrase)
 	if errors.Is(err, fault.Conflict) {

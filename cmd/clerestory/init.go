@@ -55,7 +55,7 @@ func (c *initCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		return err
 	}
 	plan := founding{
-		dir: c.Folder, passphrase: passphrase, origin: c.Origin, rootKeys: c.RootKeys, rootNeed: c.RootNeed,
+		dir: c.Folder, passphrase: passphrase, workFactor: cli.keyCost(t), origin: c.Origin, rootKeys: c.RootKeys, rootNeed: c.RootNeed,
 		config: config{Listen: c.Listen, URL: c.URL, Database: c.Database, UnsafeNoWitnesses: c.NoWitness},
 		policy: func(logVKey string) (string, error) { return c.policy(logVKey) },
 		folder: func(dir string) error {

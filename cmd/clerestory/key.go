@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -87,6 +86,7 @@ func (c *keyCreateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		if err != nil {
 			return err
 		}
+		h.keyCost = cli.keyCost(t)
 		key, err := h.keys().Create(c.Name, c.Role, c.Holder, passphrase)
 		if err != nil {
 			return err
@@ -102,12 +102,14 @@ func (c *keyCreateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	})
 }
 
-// withHome opens the vendor's folder, its database and asks for the passphrase.
+// withHome opens the vendor's folder, its database and asks for the passphrase. A
+// database that is older than its log is refused before anything is said.
 func withHome(ctx context.Context, cli *cli, t *terminal, do func(*home, *store.DB, []byte) error) error {
 	h, err := openHome(cli.Dir)
 	if err != nil {
 		return err
 	}
+	h.wait = cli.Wait
 	passphrase, err := h.passphrase(cli, t)
 	if err != nil {
 		return err
@@ -115,6 +117,9 @@ func withHome(ctx context.Context, cli *cli, t *terminal, do func(*home, *store.
 	db, err := h.openDB(ctx)
 	if err != nil {
 		return err
+	}
+	if err := h.notBehind(ctx, db); err != nil {
+		return errors.Join(err, db.Close())
 	}
 	return errors.Join(do(h, db, passphrase), db.Close())
 }
@@ -193,6 +198,7 @@ type keyRotateCmd struct {
 // the new file in the old one's place.
 func (c *keyRotateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	return withHome(ctx, cli, t, func(h *home, db *store.DB, passphrase []byte) error {
+		h.keyCost = cli.keyCost(t)
 		if c.Name == "root" {
 			return c.rotateRoot(ctx, h, db, t, passphrase)
 		}
@@ -250,7 +256,7 @@ func (c *keyRotateCmd) rotateRoot(ctx context.Context, h *home, db *store.DB, t 
 	}
 	version := trust.Root.Version + 1
 	role := trust.Root.Roles["root"]
-	ring := &keyring.Ring{Dir: filepath.Join(c.ring(h).Dir)}
+	ring := &keyring.Ring{Dir: c.ring(h).Dir, WorkFactor: h.keyCost}
 	var fresh []*keyring.Key
 	for i := range role.KeyIDs {
 		name := fmt.Sprintf("root-%d-v%d", i+1, version)

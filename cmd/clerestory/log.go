@@ -66,14 +66,8 @@ func (f trustFlag) open(cli *cli, source string) (*logReading, error) {
 		r.trust, err = h.trust()
 		return r, err
 	}
-	file, err := readTrust(f.Trust)
-	if err != nil {
-		return nil, err
-	}
-	if r.trust, err = verify.ParseTrust(file); err != nil {
-		return nil, fault.Tampered.New("%w", err)
-	}
-	return r, nil
+	r.trust, err = openTrust(f.Trust)
+	return r, err
 }
 
 type logListCmd struct {

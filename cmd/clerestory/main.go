@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -20,8 +21,12 @@ import (
 )
 
 type cli struct {
-	Dir            string `short:"C" env:"CLERESTORY_DIR" type:"path" help:"The vendor's folder, as made by init or demo (default: the current one, else the demo's)."`
-	PassphraseFile string `env:"CLERESTORY_PASSPHRASE_FILE" type:"path" help:"File with the passphrase of the keys; otherwise it is asked for."`
+	Dir            string        `short:"C" env:"CLERESTORY_DIR" type:"path" help:"The vendor's folder, as made by init or demo (default: the current one, else the demo's)."`
+	PassphraseFile string        `env:"CLERESTORY_PASSPHRASE_FILE" type:"path" help:"File with the passphrase of the keys; otherwise it is asked for."`
+	Wait           time.Duration `default:"30s" help:"How long a command that says something waits until witnesses have cosigned it."`
+	// UnsafeKeyCost makes new key files cheap to make, and to guess: for tests,
+	// which would otherwise spend a second of computing on each key.
+	UnsafeKeyCost int `name:"unsafe-key-cost" env:"CLERESTORY_UNSAFE_KEY_COST" hidden:"" help:"Cost of guessing the passphrase of new keys (log2; 0 is the safe default)."`
 
 	Demo demoCmd `cmd:"" group:"Start" help:"Publish Clerestory's own source and binary, verify them as a stranger, serve the portal."`
 	Init initCmd `cmd:"" group:"Start" help:"Start a vendor's folder: programme, keys, root of trust."`
@@ -84,6 +89,14 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return fault.KindOf(err).Exit
 	}
 	return 0
+}
+
+// keyCost is the cost of guessing a new key's passphrase; a low one is told.
+func (c *cli) keyCost(t *terminal) int {
+	if c.UnsafeKeyCost != 0 {
+		t.note("clerestory: new keys are cheap to guess: --unsafe-key-cost %d", c.UnsafeKeyCost)
+	}
+	return c.UnsafeKeyCost
 }
 
 // exitCode ends the program without another word: the command has said it all.

@@ -186,6 +186,9 @@ func (m *monitoring) post(ctx context.Context, one told) error {
 		req.Header.Set("Content-Type", "application/json")
 		res, err := client.Do(req)
 		if err != nil {
+			if u, ok := errors.AsType[*url.Error](err); ok {
+				err = u.Err // without the address, which may hold a secret
+			}
 			return retry.RetryableError(err)
 		}
 		defer res.Body.Close()

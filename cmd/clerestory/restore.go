@@ -162,12 +162,31 @@ func (u *unpacking) write(name string, mode fs.FileMode, r io.Reader) error {
 		return fault.Tampered.New("writing %s: %w", name, err)
 	}
 	sum := sha256.New()
-	_, err = io.Copy(io.MultiWriter(f, sum), r)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fault.Unavailable.New("writing %s (is the archive whole, the disk full?): %w", name, err)
+	in := &archived{Reader: r}
+	_, err = io.Copy(io.MultiWriter(f, sum), in)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if in.failed != nil {
+		return fault.Tampered.New("the archive is damaged or cut off within %s: %w", name, in.failed)
+	}
+	if err != nil {
+		return fault.Unavailable.New("writing %s: %w", name, err)
 	}
 	u.sums[name] = hex.EncodeToString(sum.Sum(nil))
 	return nil
+}
+
+// archived tells a damaged archive from a full disk.
+type archived struct {
+	io.Reader
+	failed error
+}
+
+func (a *archived) Read(p []byte) (int, error) {
+	n, err := a.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		a.failed = err
+	}
+	return n, err
 }
 
 // compare holds what was unpacked against the manifest.
