@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml"
@@ -203,6 +204,7 @@ func (h *home) openWriter(ctx context.Context, db *store.DB, passphrase []byte) 
 	return log.Open(ctx, log.Config{
 		DB: db, Dir: h.logDir(), Signer: signer, VKey: vkey, Policy: t.Policy.Text(),
 		UnsafeNoWitnesses: h.config.UnsafeNoWitnesses, Clock: time.Now, Logger: quietLogger(),
+		CloseWait: min(5*time.Second, cmp.Or(h.wait, 5*time.Second)),
 	})
 }
 
@@ -229,9 +231,24 @@ func (h *home) settle(ctx context.Context, db *store.DB, n int64, passphrase []b
 	}
 	defer w.Close()
 	if _, err := w.Wait(ctx, n); err != nil {
-		return fmt.Errorf("waiting until entry %d is witnessed: %w", n, err)
+		return unwitnessed(n, w.Status(context.WithoutCancel(ctx)), err)
 	}
 	return nil
+}
+
+// unwitnessed says what it means that nobody answered: nothing is lost, and
+// nothing has to be said again.
+func unwitnessed(n int64, s log.Status, err error) error {
+	if s.Stopped || errors.Is(err, fault.Tampered) {
+		return fmt.Errorf("waiting until entry %d is witnessed: %w", n, err)
+	}
+	why := []string{"no answer in time"}
+	for _, w := range s.Witnesses {
+		if w.Err != nil {
+			why = append(why, fmt.Sprintf("witness %s: %v", w.Name, w.Err))
+		}
+	}
+	return fault.Unavailable.New("entry %d is written, but not witnessed yet (%s): do not say it again; it is published when enough witnesses answer, by clerestory serve or by the next command that writes", n, strings.Join(why, "; "))
 }
 
 func (h *home) waitPublished(ctx context.Context, n int64) error {

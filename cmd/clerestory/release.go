@@ -73,8 +73,8 @@ func describeRelease(r *release.Release) map[string]any {
 }
 
 type releaseApproveCmd struct {
-	Product string `arg:""`
-	Version string `arg:""`
+	Product string `arg:"" help:"The product's id."`
+	Version string `arg:"" help:"The version."`
 	Key     string `required:"" help:"Your key's name."`
 	Hash    string `help:"The hash of the proposal that you looked at; answers the question, and refuses one that has changed."`
 }
@@ -113,8 +113,8 @@ func (c *releaseApproveCmd) Run(ctx context.Context, cli *cli, t *terminal) erro
 }
 
 type releasePublishCmd struct {
-	Product string `arg:""`
-	Version string `arg:""`
+	Product string `arg:"" help:"The product's id."`
+	Version string `arg:"" help:"The version."`
 	Key     string `default:"release" help:"The release key's name."`
 	Out     string `type:"path" help:"Folder to write the files and their bundles to."`
 	JSON    bool   `help:"Print JSON."`
@@ -189,8 +189,8 @@ func (w *releaseWork) writeBundle(ctx context.Context, sha, path string) error {
 }
 
 type releaseRevokeCmd struct {
-	Product string `arg:""`
-	Version string `arg:""`
+	Product string `arg:"" help:"The product's id."`
+	Version string `arg:"" help:"The version."`
 	Reason  string `required:"" help:"Why; everybody will read it."`
 	Key     string `default:"release" help:"The release key's name."`
 	Yes     bool   `help:"Do not ask."`
@@ -267,8 +267,8 @@ func reading(ctx context.Context, cli *cli, t *terminal, do func(*releaseWork) e
 }
 
 type releaseShowCmd struct {
-	Product string `arg:""`
-	Version string `arg:""`
+	Product string `arg:"" help:"The product's id."`
+	Version string `arg:"" help:"The version."`
 	JSON    bool   `help:"Print JSON."`
 }
 
