@@ -203,7 +203,7 @@ func TestPagesLookAndWorkInABrowser(t *testing.T) {
 	b := newBrowser(t)
 	for _, p := range []struct{ name, as, path string }{
 		{"home", "", "/"}, {"statements", "", "/statements"}, {"statements-wrong", "", "/statements?from=yesterday&kind=release"}, {"statements-none", "", "/statements?subject=nothing"},
-		{"statement-key", "", "/statements/0"}, {"statement-build", "", "/statements/7"}, {"statement-release", "", "/statements/8"}, {"statement-unknown", "", "/statements/" + fmt.Sprint(s.hostile())},
+		{"statement-key", "", "/statements/0"}, {"statement-build", "", "/statements/7"}, {"statement-release", "", "/statements/9"}, {"statement-unknown", "", "/statements/" + fmt.Sprint(s.hostile())},
 		{"statements-hostile", "", "/statements"}, {"waiting", "", "/statements/" + fmt.Sprint(s.waiting())},
 		{"releases", "", "/releases"}, {"release", "", "/releases/lantern/1.3.0"}, {"revoked", "", "/releases/lantern/1.2.0"}, {"sbom", "", "/releases/lantern/1.3.0/sbom?q=g&sort=-version"},
 		{"verify", "", "/verify"}, {"about", "", "/about"}, {"api", "", "/api"}, {"account", "", "/account"}, {"enrol", "", "/enrol"}, {"demo", "", "/demo-identities"},

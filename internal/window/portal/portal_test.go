@@ -90,7 +90,7 @@ func TestAReaderFindsStatementsByFilter(t *testing.T) {
 	v.get("/statements?subject="+url.QueryEscape("https://git.lantern.example/lantern")).says(t, "source", "signed by src (source)")
 	v.get("/statements?from=2030-01-01").says(t, "No statement matches this filter")
 	rows, err := csv.NewReader(strings.NewReader(v.get("/statements.csv?kind=build").body)).ReadAll()
-	if err != nil || len(rows) != 4 || rows[0][0] != "entry" {
+	if err != nil || len(rows) != 7 || rows[0][0] != "entry" {
 		t.Fatalf("csv: %v %v", rows, err)
 	}
 }
@@ -146,14 +146,14 @@ func TestTheProofOnAPageConvincesAStranger(t *testing.T) {
 	s := newSite(t)
 	s.furnish()
 	v := s.visitor()
-	envelope, proofText := v.get("/statements/8.dsse"), v.get("/statements/8.proof")
+	envelope, proofText := v.get("/statements/9.dsse"), v.get("/statements/9.proof")
 	trust := must(verify.ParseTrust([]byte(v.get("/trusted_root.json").body)))(t)
 	proof := must(verify.ParseProof([]byte(proofText.body)))(t)
 	checkpoint := must(trust.Policy.Open(proof.Checkpoint))(t)
-	if err := proof.Check(checkpoint, []byte(envelope.body)); err != nil || proof.Index != 8 {
+	if err := proof.Check(checkpoint, []byte(envelope.body)); err != nil || proof.Index != 9 {
 		t.Fatalf("entry %d: %v", proof.Index, err)
 	}
-	v.get("/statements/8").says(t, "In the log", "Revoked", "ada", "approver", "release", "This statement was taken back", "It deletes the wrong files.")
+	v.get("/statements/9").says(t, "In the log", "Revoked", "ada", "approver", "release", "This statement was taken back", "It deletes the wrong files.")
 }
 
 func TestAKeyWithoutARoleIsShownAsCountingForNothing(t *testing.T) {

@@ -217,6 +217,8 @@ func (s *site) propose(version string) *release.Release {
 	built := []release.File{file, program}
 	build := must(s.office.SayBuild(ctx, release.BuildRun{Source: src, Builder: "https://builder.lantern.example", Invocation: "run/7", Parameters: map[string]string{"package": "./cmd/lantern"},
 		Started: s.vendor.Seen, Finished: s.vendor.Seen.Add(time.Minute), Files: built}, s.vendor.Keys["bld"]))(t)
+	must(s.office.SayBuild(ctx, release.BuildRun{Source: src, Builder: "https://rebuilder.example", Invocation: "again", Parameters: map[string]string{"package": "./cmd/lantern"},
+		Started: s.vendor.Seen, Finished: s.vendor.Seen.Add(time.Minute), Files: built}, s.vendor.Keys["reb"]))(t)
 	return must(s.office.Propose(ctx, release.Draft{Product: verifytest.Product, Version: version, Channel: "stable", Files: append(built, sbom), SBOM: sbom,
 		Source: source, Build: build, Notes: "Starts faster.", By: "grace"}))(t)
 }

@@ -15,7 +15,7 @@ func TestAReleaseShowsFilesOriginApprovalsAndProof(t *testing.T) {
 	s := newSite(t)
 	s.furnish()
 	v := s.visitor()
-	v.get("/releases/lantern/1.3.0").says(t, "Published", "with the approval of ada and boris", "lantern-1.3.0.deb", "https://builder.lantern.example", "Proof: log entry 11")
+	v.get("/releases/lantern/1.3.0").says(t, "Published", "with the approval of ada and boris", "lantern-1.3.0.deb", "https://builder.lantern.example", "Proof: log entry 13", "Rebuilt, to the same bytes, by https://rebuilder.example")
 	v.get("/releases/lantern/1.2.0").says(t, "Revoked", "Do not use this release", "It deletes the wrong files.")
 	file := v.get("/releases/lantern/1.3.0/files/linux/lantern")
 	if file.body != "the program 1.3.0" || !strings.Contains(file.header.Get("Content-Disposition"), `attachment; filename="lantern"`) {

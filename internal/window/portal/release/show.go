@@ -3,14 +3,17 @@ package release
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/store"
 	office "clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
 	"clerestory.dev/clerestory/statement"
+	"clerestory.dev/clerestory/verify"
 )
 
 // Detail is one release as data. Entries are log entries; -1 is none.
@@ -23,6 +26,7 @@ type Detail struct {
 	Needed      int        `json:"approvalsNeeded"`
 	Source      *Source    `json:"source"`
 	Build       *Build     `json:"build"`
+	Rebuilds    []Build    `json:"rebuilds"` // by others, of the same bytes
 	SBOM        File       `json:"sbom"`
 	Revoked     *Revoked   `json:"revoked,omitempty"`
 }
@@ -115,6 +119,9 @@ func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
 	if d.Build, err = m.build(r, st.Build); err != nil {
 		return nil, err
 	}
+	if d.Rebuilds, err = m.rebuilds(r, d, st.Build); err != nil {
+		return nil, err
+	}
 	return d, m.revoked(r, rel, d)
 }
 
@@ -160,12 +167,43 @@ func (m *Room) build(r *frame.Request, hash string) (*Build, error) {
 	if err != nil || said == nil || said.Said == nil {
 		return nil, err
 	}
+	return buildOf(said)
+}
+
+func buildOf(said *record.Statement) (*Build, error) {
 	st, err := statement.As(said.Said, &statement.Build{})
 	if err != nil {
-		return nil, fault.Tampered.New("reading the release's provenance: %w", err)
+		return nil, fault.Tampered.New("reading the provenance in statement %d: %w", said.N, err)
 	}
 	meta := st.RunDetails.Metadata
 	return &Build{said.N, st.RunDetails.Builder.ID, st.BuildDefinition.BuildType, st.Commit(), meta.StartedOn, meta.FinishedOn, meta.InvocationID}, nil
+}
+
+// rebuilds are statements of keys with the role rebuilder that they made the
+// release's first program again, byte for byte.
+func (m *Room) rebuilds(r *frame.Request, d *Detail, build string) ([]Build, error) {
+	list := []Build{}
+	for _, f := range d.Files {
+		if f.Name != example(*d) {
+			continue
+		}
+		said, err := m.Read.List(r.Ctx(), store.Filter{Kind: "build", Subject: f.SHA256, Limit: 20})
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range said {
+			by := slices.ContainsFunc(s.Signers, func(x verify.Signer) bool { return x.Role == "rebuilder" })
+			if s.Said == nil || s.SHA256 == build || !by {
+				continue
+			}
+			again, err := buildOf(s)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, *again)
+		}
+	}
+	return list, nil
 }
 
 // said finds the statement with a hash; nil when there is none, which the page

@@ -45,7 +45,7 @@ func example(d Detail) string {
 			return f.Name
 		}
 	}
-	return d.Files[0].Name
+	return d.SBOM.Name
 }
 
 func lastPart(name string) string { return paths.Base(name) }
