@@ -85,7 +85,7 @@ var (
 	link    = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading = regexp.MustCompile(`(?m)^#{1,6} (.+)$`)
 	anchor  = regexp.MustCompile(`<a (?:id|name)="([^"]+)">`)
-	fence   = regexp.MustCompile("(?ms)^```.*?^```$")
+	fence   = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
 	notSlug = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
