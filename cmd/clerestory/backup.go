@@ -98,11 +98,12 @@ func (b *backup) write(ctx context.Context, file io.Writer) error {
 			return err
 		}
 	}
-	if p := b.home.config.PassphraseFile; p != "" && b.withPassphrase {
-		if !filepath.IsLocal(p) {
-			return fault.Invalid.New("the passphrase file %s lies outside the folder: keep it elsewhere yourself", p)
+	if b.withPassphrase {
+		name, ok := b.home.passphraseName()
+		if !ok {
+			return fault.Invalid.New("%s names no passphrase file within the folder: there is none to include", configFile)
 		}
-		if err := b.file(filepath.ToSlash(p), b.home.path(p)); err != nil {
+		if err := b.file(name, b.home.path(name)); err != nil {
 			return err
 		}
 	}
@@ -139,6 +140,22 @@ func (b *backup) database(ctx context.Context) error {
 		return err
 	}
 	return b.file(name, copied)
+}
+
+// passphraseName is the passphrase file's name below the vendor's folder, if it
+// is there.
+func (h *home) passphraseName() (string, bool) {
+	name := h.config.PassphraseFile
+	if filepath.IsAbs(name) {
+		dir, err := filepath.Abs(h.dir)
+		if err == nil {
+			name, err = filepath.Rel(dir, name)
+		}
+		if err != nil {
+			return "", false
+		}
+	}
+	return filepath.ToSlash(filepath.Clean(name)), name != "" && filepath.IsLocal(name)
 }
 
 // databaseFile is where a SQLite database lies, below the vendor's folder.
@@ -195,6 +212,7 @@ func (b *backup) part(ctx context.Context, name string) error {
 			return err
 		}
 	}
+	passphrase, _ := b.home.passphraseName()
 	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
@@ -213,8 +231,8 @@ func (b *backup) part(ctx context.Context, name string) error {
 		switch {
 		case d.IsDir() && inside == "blobs/incoming":
 			return fs.SkipDir // half-written uploads
-		case d.IsDir() || slices.Contains(logHeads, inside):
-			return nil
+		case d.IsDir() || slices.Contains(logHeads, inside) || inside == passphrase:
+			return nil // the passphrase is copied by name, when it was asked for
 		case !d.Type().IsRegular():
 			b.term.note("left out: %s is not a file", line(inside))
 			return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/verify"
 )
 
 type cli struct {
@@ -86,6 +87,9 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "clerestory: %s\n", plain(err.Error()))
+		if fault.IsInternal(err) && verify.CodeOf(err) != "" { // a refusal is a definite no
+			return fault.Tampered.Exit
+		}
 		return fault.KindOf(err).Exit
 	}
 	return 0

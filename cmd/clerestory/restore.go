@@ -235,8 +235,8 @@ func (r *restored) check(ctx context.Context, dir string) error {
 	if r.rows, err = countRows(ctx, h); err != nil {
 		return err
 	}
-	if p := h.config.PassphraseFile; p != "" && filepath.IsLocal(p) {
-		r.passFile = !exists(h.path(p))
+	if name, ok := h.passphraseName(); ok {
+		r.passFile = !exists(h.path(name))
 	}
 	// Without this machine's memory: it may rightly know a longer log than an old
 	// backup has. That is said below, and is no forgery.
