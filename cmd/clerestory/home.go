@@ -223,8 +223,13 @@ func (h *home) settle(ctx context.Context, db *store.DB, n int64, passphrase []b
 	ctx, stop := context.WithTimeout(ctx, cmp.Or(h.wait, 30*time.Second))
 	defer stop()
 	w, err := h.openWriter(ctx, db, passphrase)
-	if errors.Is(err, fault.Conflict) {
-		return h.waitPublished(ctx, n)
+	for errors.Is(err, fault.Conflict) {
+		// Another process writes. If that is no server but a command like this one,
+		// it may end before it gets to our entry: then it is our turn.
+		if err := h.waitPublished(ctx, n, anotherTurn); !errors.Is(err, errNotYet) {
+			return err
+		}
+		w, err = h.openWriter(ctx, db, passphrase)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the log: %w", err)
@@ -251,7 +256,15 @@ func unwitnessed(n int64, s log.Status, err error) error {
 	return fault.Unavailable.New("entry %d is written, but not witnessed yet (%s): do not say it again; it is published when enough witnesses answer, by clerestory serve or by the next command that writes", n, strings.Join(why, "; "))
 }
 
-func (h *home) waitPublished(ctx context.Context, n int64) error {
+// anotherTurn is how long somebody else is left to write the log. Unlocking the
+// key for another attempt costs a second of computing.
+const anotherTurn = 3 * time.Second
+
+var errNotYet = errors.New("not published yet")
+
+// waitPublished waits for whoever writes the log; after a while it is errNotYet.
+func (h *home) waitPublished(ctx context.Context, n int64, patience time.Duration) error {
+	enough := time.After(patience)
 	t, err := h.trust()
 	if err != nil {
 		return err
@@ -265,6 +278,8 @@ func (h *home) waitPublished(ctx context.Context, n int64) error {
 		select {
 		case <-ctx.Done():
 			return fault.Unavailable.New("entry %d is written, but no witnessed checkpoint covers it yet; the server publishes it when enough witnesses answer", n)
+		case <-enough:
+			return errNotYet
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
