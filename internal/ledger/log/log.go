@@ -91,6 +91,7 @@ type Writer struct {
 	endTessera func()                      // ends the library's background work
 	shutdown   func(context.Context) error // the library's own orderly end
 	endDrain   func()
+	drained    chan struct{} // closed when the drainer has ended
 	working    sync.WaitGroup
 
 	mu        sync.Mutex
@@ -174,7 +175,11 @@ func (w *Writer) start(ctx context.Context) error {
 	w.guard.allow(rng)
 	drain, endDrain := context.WithCancel(background)
 	w.endDrain = endDrain
-	w.working.Go(func() { w.drain(drain) })
+	w.drained = make(chan struct{})
+	w.working.Go(func() {
+		defer close(w.drained)
+		w.drain(drain)
+	})
 	w.working.Go(func() { w.watch(background) })
 	return nil
 }
@@ -214,6 +219,12 @@ func (w *Writer) Close() error {
 	w.endDrain()
 	ctx, cancel := context.WithTimeout(context.Background(), w.cfg.CloseWait)
 	defer cancel()
+	// An entry on its way is brought to its end first: the library would leave it
+	// hanging, and Close with it, the lock held.
+	select {
+	case <-w.drained:
+	case <-ctx.Done():
+	}
 	w.mu.Lock()
 	last, stopped := w.size-1, w.stopped
 	w.mu.Unlock()
