@@ -42,7 +42,7 @@ generate:
 
 check: test race
 	test -z "$$(gofmt -l .)"
-	$(GO) run honnef.co/go/tools/cmd/staticcheck@2026.1 ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./... || echo "govulncheck could not run here"
 	$(MAKE) generate && git diff --exit-code
 	$(MAKE) fuzz

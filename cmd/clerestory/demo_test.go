@@ -149,7 +149,9 @@ func verifyInBrowser(t *testing.T, portal string, want map[string]string) {
 		if err := chromedp.Do(ctx, chromedp.SetUploadFiles(chromedp.CSS("#file"), []string{file})); err != nil {
 			t.Fatal(err)
 		}
-		waitFor(t, func() bool { return evaluate(`document.querySelector("#result .verdict")?.dataset.verdict ?? ""`) != "" })
+		waitFor(t, func() bool {
+			return evaluate(`document.querySelector("#result .verdict")?.dataset.verdict ?? ""`) != ""
+		})
 		if got := evaluate(`document.querySelector("#result .verdict").dataset.verdict`); got != verdict {
 			t.Errorf("%s: the browser says %q, want %q:\n%s", file, got, verdict, evaluate(`document.querySelector("#result").innerText`))
 		}

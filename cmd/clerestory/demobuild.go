@@ -104,6 +104,7 @@ func (d *demo) propose(ctx context.Context, w *releaseWork, src release.Source) 
 			return nil, fault.Unavailable.New("making a folder to build in: %w", err)
 		}
 		defer removeTree(dir)
+		d.step("build %d in %s …", i+1, dir)
 		started := time.Now()
 		path, err := buildCommit(ctx, d.checkout, src.Commit, dir, toolchain)
 		if err != nil {
@@ -113,7 +114,7 @@ func (d *demo) propose(ctx context.Context, w *releaseWork, src release.Source) 
 		if err != nil {
 			return nil, err
 		}
-		d.step("build %d in %s: sha256 %s… (%.0f s)", i+1, dir, file.SHA256[:16], time.Since(started).Seconds())
+		d.step("build %d: sha256 %s… (%.0f s)", i+1, file.SHA256[:16], time.Since(started).Seconds())
 		if i == 0 {
 			first, binary = file, path
 		} else if file.SHA256 != first.SHA256 {
