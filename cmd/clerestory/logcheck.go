@@ -111,7 +111,7 @@ type logAdoptCmd struct {
 }
 
 func (c *logAdoptCmd) Help() string {
-	return "After a restored backup the log may hold more than the database. This takes the missing statements over, after the whole log was recomputed; it overwrites nothing. Tables of rooms (drafts, approvals) are not in the log and stay as the backup has them."
+	return "After a restored backup the log may hold more than the database. This takes the missing statements over, after the whole log was recomputed; it overwrites nothing. Published releases and revocations get their rows again; drafts and people are not in the log and stay as the backup has them."
 }
 
 // Run adopts; nothing is done to a log that does not add up.
@@ -138,11 +138,19 @@ func (c *logAdoptCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if n == 0 {
+	releases, err := h.releases(db)
+	if err != nil {
+		return err
+	}
+	recovered, err := releases.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	if n == 0 && recovered == 0 {
 		t.printf("the database has every statement of the log already\n")
 		return nil
 	}
-	t.printf("%d statements taken over from the log\n", n)
+	t.printf("%d statements taken over from the log, %d releases and revocations put back in their table\n", n, recovered)
 	return nil
 }
 

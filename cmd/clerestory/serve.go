@@ -73,6 +73,9 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
+	if _, err := releases.Recover(ctx); err != nil {
+		return err
+	}
 	handler, err := portal.New(portal.Config{
 		URL: h.config.URL, Version: version(), DB: db, Blobs: releases.Blobs, Ledger: &staticLog{h, db}, LogFiles: tile.Handler(h.logDir()),
 		Trust:     func() (*verify.Trust, error) { return now.Load().trust, nil },

@@ -85,7 +85,7 @@ type State struct {
 // and role, in the order of their first statements.
 func States(ctx context.Context, db *store.DB) ([]State, error) {
 	var states []State
-	err := each(ctx, db, "key", func(e verify.Entry) error {
+	err := Each(ctx, db, "key", func(e verify.Entry) error {
 		k, err := statement.As(e.Statement, &statement.Key{})
 		if err != nil {
 			return fault.Tampered.New("reading key statement %d: %w", e.Index, err)
@@ -110,7 +110,7 @@ func update(states []State, s State) []State {
 func Authority(ctx context.Context, db *store.DB, trust *verify.Trust) (*verify.Authority, error) {
 	var all []verify.Entry
 	for _, kind := range []string{"key", "revocation"} {
-		if err := each(ctx, db, kind, func(e verify.Entry) error {
+		if err := Each(ctx, db, kind, func(e verify.Entry) error {
 			all = append(all, e)
 			return nil
 		}); err != nil {
@@ -124,8 +124,8 @@ func Authority(ctx context.Context, db *store.DB, trust *verify.Trust) (*verify.
 	return a, nil
 }
 
-// each calls do for every statement of a kind, in the log's order.
-func each(ctx context.Context, db *store.DB, kind string, do func(verify.Entry) error) error {
+// Each calls do for every statement of a kind, in the log's order.
+func Each(ctx context.Context, db *store.DB, kind string, do func(verify.Entry) error) error {
 	after := int64(-1)
 	for {
 		said, err := db.Find(ctx, store.Filter{Kind: kind, After: &after, Limit: 500})

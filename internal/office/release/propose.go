@@ -136,10 +136,8 @@ func (s *Service) insert(ctx context.Context, tx *store.Tx, id string, d Draft, 
 	case state != Proposed:
 		return fault.Conflict.New("this version was released already; a version never gets another content, choose a new one")
 	default:
-		for _, q := range []string{"DELETE FROM release_approval WHERE release_id = $1", "DELETE FROM release_file WHERE release_id = $1", "DELETE FROM release WHERE id = $1"} {
-			if _, err := tx.ExecContext(ctx, q, old); err != nil {
-				return fmt.Errorf("replacing the earlier proposal: %w", err)
-			}
+		if err := drop(ctx, tx, old); err != nil {
+			return err
 		}
 	}
 	_, err = tx.ExecContext(ctx, `INSERT INTO release (id, product, version, channel, state, payload, payload_hash, proposed_by, proposed_at)
@@ -151,6 +149,16 @@ func (s *Service) insert(ctx context.Context, tx *store.Tx, id string, d Draft, 
 	for _, f := range d.Files {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO release_file (release_id, name, sha256, size) VALUES ($1, $2, $3, $4)", id, f.Name, f.SHA256, f.Size); err != nil {
 			return fmt.Errorf("writing the proposal's files: %w", err)
+		}
+	}
+	return nil
+}
+
+// drop removes a proposal that something else takes the place of.
+func drop(ctx context.Context, tx *store.Tx, id string) error {
+	for _, q := range []string{"DELETE FROM release_approval WHERE release_id = $1", "DELETE FROM release_file WHERE release_id = $1", "DELETE FROM release WHERE id = $1"} {
+		if _, err := tx.ExecContext(ctx, q, id); err != nil {
+			return fmt.Errorf("removing the earlier proposal: %w", err)
 		}
 	}
 	return nil

@@ -374,3 +374,38 @@ func FuzzReadSBOM(f *testing.F) {
 	f.Add([]byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"a","version":"1","purl":"pkg:golang/a@1"}]}`))
 	f.Fuzz(func(t *testing.T, b []byte) { release.ReadSBOM(bytes.NewReader(b)) })
 }
+
+func TestAReleaseWhoseRowWasLostIsRecovered(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, dsn string) {
+		r := open(t, dsn)
+		kept := r.released("1.0", "lantern", "lantern.cdx.json")
+		if _, err := r.Revoke(t.Context(), verifytest.Product, "1.0", "it catches fire", r.vendor.Keys["rel"]); err != nil {
+			t.Fatal(err)
+		}
+		// What a restored backup looks like after its database adopted the log.
+		err := r.DB.Write(t.Context(), func(tx *store.Tx) error {
+			for _, q := range []string{"DELETE FROM release_approval", "DELETE FROM release_file", "DELETE FROM release"} {
+				if _, err := tx.Exec(q); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := r.Recover(t.Context()); n != 2 || err != nil {
+			t.Fatalf("recovered %d, %v", n, err)
+		}
+		if n, err := r.Recover(t.Context()); n != 0 || err != nil {
+			t.Fatalf("the second time it changed %d, %v", n, err)
+		}
+		back, err := r.Show(t.Context(), verifytest.Product, "1.0")
+		if err != nil || back.State != release.Revoked || back.Entry != kept.Entry || len(back.Approvals) != 2 || len(back.Files) != 2 || back.Files[0].Size != kept.Files[0].Size {
+			t.Fatalf("%+v, %v", back, err)
+		}
+		if _, err := r.Propose(t.Context(), r.draft("1.0", "other", "sbom.json")); !errors.Is(err, fault.Conflict) {
+			t.Fatalf("the version got another content: %v", err)
+		}
+	})
+}
