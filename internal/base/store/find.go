@@ -23,40 +23,7 @@ type Filter struct {
 // Find lists statements, newest first. With After it lists the ones that follow
 // that number most closely, still newest first.
 func (d *DB) Find(ctx context.Context, f Filter) ([]Said, error) {
-	var where []string
-	var args []any
-	add := func(cond string, arg any) {
-		args = append(args, arg)
-		where = append(where, strings.ReplaceAll(cond, "?", fmt.Sprintf("$%d", len(args))))
-	}
-	if f.Kind != "" {
-		add("kind = ?", f.Kind)
-	}
-	if f.Subject != "" {
-		add("n IN (SELECT n FROM statement_subject WHERE name = ? OR digest = ?)", f.Subject)
-	}
-	if f.Signer != "" {
-		add("n IN (SELECT n FROM statement_signer WHERE keyid = ?)", f.Signer)
-	}
-	if !f.From.IsZero() {
-		add("said_at >= ?", f.From.UnixMilli())
-	}
-	if !f.To.IsZero() {
-		add("said_at < ?", f.To.UnixMilli())
-	}
-	order := "DESC"
-	if f.Before != nil {
-		add("n < ?", *f.Before)
-	}
-	if f.After != nil {
-		add("n > ?", *f.After)
-		order = "ASC"
-	}
-	query := "SELECT n, envelope, kind, said_at FROM statement"
-	if len(where) > 0 {
-		query += " WHERE " + strings.Join(where, " AND ")
-	}
-	query += fmt.Sprintf(" ORDER BY n %s LIMIT %d", order, min(max(f.Limit, 1), 500))
+	query, args := f.query()
 	rows, err := d.read.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, fmt.Errorf("listing statements: %w", err)
@@ -68,4 +35,63 @@ func (d *DB) Find(ctx context.Context, f Filter) ([]Said, error) {
 		}
 	}
 	return said, err
+}
+
+// query reads numbers from indexes that give them in order, one stream for each
+// condition, and stops when the streams have met often enough: a subject that a
+// million statements share costs as little as a rare one. Conditions that are
+// common but seldom met together are the worst case, one pass over both indexes.
+func (f Filter) query() (string, []any) {
+	var args []any
+	arg := func(v any) string {
+		args = append(args, v)
+		return fmt.Sprintf("$%d", len(args))
+	}
+	order, cursor := "DESC", ""
+	if f.Before != nil {
+		cursor = " AND n < " + arg(*f.Before)
+	}
+	if f.After != nil {
+		cursor += " AND n > " + arg(*f.After)
+		order = "ASC"
+	}
+	var streams []string
+	stream := func(table, cond string) {
+		streams = append(streams, "SELECT n FROM "+table+" WHERE "+cond+cursor)
+	}
+	if f.Kind != "" {
+		stream("statement", "kind = "+arg(f.Kind))
+	}
+	if f.Signer != "" {
+		stream("statement_signer", "keyid = "+arg(f.Signer))
+	}
+	var times []string
+	if !f.From.IsZero() {
+		times = append(times, "said_at >= "+arg(f.From.UnixMilli()))
+	}
+	if !f.To.IsZero() {
+		times = append(times, "said_at < "+arg(f.To.UnixMilli()))
+	}
+	if len(times) > 0 {
+		stream("statement", strings.Join(times, " AND "))
+	}
+	end := fmt.Sprintf(" ORDER BY n %s LIMIT %d", order, min(max(f.Limit, 1), 500))
+	const all = "SELECT n, envelope, kind, said_at FROM statement WHERE "
+	numbers := strings.Join(streams, " INTERSECT ")
+	if f.Subject != "" {
+		// Name or digest: (name and the others) or (digest and the others) means the
+		// same to SQLite, which reads from the left, and to PostgreSQL, where
+		// INTERSECT binds closer.
+		others := ""
+		if numbers != "" {
+			others = " INTERSECT " + numbers
+		}
+		subject := arg(f.Subject)
+		from := "SELECT n FROM statement_subject WHERE "
+		numbers = from + "name = " + subject + cursor + others + " UNION " + from + "digest = " + subject + cursor + others
+	}
+	if numbers == "" {
+		return all + "1 = 1" + cursor + end, args
+	}
+	return all + "n IN (" + numbers + end + ") ORDER BY n " + order, args
 }
