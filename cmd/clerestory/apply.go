@@ -36,6 +36,15 @@ func (c *applyCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if _, err := loadPolicies(next); err != nil {
 		return err
 	}
+	// Verifiers take the number from the root of trust, for every release ever: a
+	// programme that promises another one would promise what nobody enforces.
+	trust, err := h.trust()
+	if err != nil {
+		return err
+	}
+	if need := trust.Root.Clerestory.Approvals; next.Approvals != need {
+		return fault.Invalid.New("%s: approvals is %d, but the root of trust demands %d, and that can not change after clerestory init", h.path("programme", programme.Main), next.Approvals, need)
+	}
 	db, err := h.openDB(ctx)
 	if err != nil {
 		return err

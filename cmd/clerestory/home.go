@@ -33,6 +33,10 @@ type config struct {
 	URL string `yaml:"url"`
 	// Database is a file in the folder, or a postgres:// URL.
 	Database string `yaml:"database"`
+	// Proxies are the addresses (CIDR) of reverse proxies in front of the portal:
+	// what they say in X-Forwarded-For is believed, so that the limit on sign-in
+	// attempts counts visitors and not the proxy. Empty believes nobody.
+	Proxies []string `yaml:"proxies,omitempty"`
 	// PassphraseFile unlocks the log's key when the server starts unattended.
 	// Root keys should have another passphrase.
 	PassphraseFile string `yaml:"passphrase_file,omitempty"`

@@ -33,6 +33,8 @@ type initCmd struct {
 	Witness   []string `sep:"none" help:"A witness of the log as name=vkey=url; repeat it. Its operator gives you the vkey."`
 	Quorum    int      `help:"How many of the witnesses must cosign (default: more than half)."`
 	NoWitness bool     `name:"unsafe-no-witnesses" help:"Start without witnesses: the log could then show different histories to different people."`
+	Approvals int      `default:"2" help:"How many different people must approve a release, 2 or more; it can never change."`
+	RootPass  string   `name:"root-passphrase-file" type:"path" help:"File with another passphrase for the root keys (default: the same as the other keys')."`
 	RootKeys  int      `default:"3" help:"How many root keys to make."`
 	RootNeed  int      `default:"2" help:"How many of the root keys must sign."`
 }
@@ -54,8 +56,15 @@ func (c *initCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err != nil {
 		return err
 	}
+	rootPassphrase := passphrase
+	if c.RootPass != "" {
+		if rootPassphrase, err = readPassphrase(c.RootPass); err != nil {
+			return err
+		}
+	}
 	plan := founding{
-		dir: c.Folder, passphrase: passphrase, workFactor: cli.keyCost(t), origin: c.Origin, rootKeys: c.RootKeys, rootNeed: c.RootNeed,
+		rootPassphrase: rootPassphrase,
+		dir:            c.Folder, passphrase: passphrase, workFactor: cli.keyCost(t), origin: c.Origin, rootKeys: c.RootKeys, rootNeed: c.RootNeed,
 		config: config{Listen: c.Listen, URL: c.URL, Database: c.Database, UnsafeNoWitnesses: c.NoWitness},
 		policy: func(logVKey string) (string, error) { return c.policy(logVKey) },
 		folder: func(dir string) error {
@@ -63,6 +72,7 @@ func (c *initCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 				Vendor:          programme.Vendor{ID: c.Vendor, Name: c.Name, URL: c.URL, Contact: c.Contact},
 				Log:             programme.Log{Origin: c.Origin, URL: strings.TrimSuffix(c.URL, "/") + "/log/"},
 				Product:         programme.Product{ID: c.Product},
+				Approvals:       c.Approvals,
 				SecurityContact: c.Security, Policies: policy.Default(), Now: time.Now(),
 			})
 		},
@@ -152,6 +162,7 @@ func (c *initCmd) policy(logVKey string) (string, error) {
 type founding struct {
 	dir                string
 	passphrase         []byte
+	rootPassphrase     []byte
 	workFactor         int // of the key files; 0 is keyring's own
 	origin             string
 	rootKeys, rootNeed int
@@ -226,7 +237,7 @@ func (f founding) makeRoot(h *home, p *programme.Programme) ([]*keyring.Key, err
 	var roots []*keyring.Key
 	for i := range f.rootKeys {
 		name := fmt.Sprintf("root-%d", i+1)
-		k, err := rootRing.Create(name, "root", name, f.passphrase)
+		k, err := rootRing.Create(name, "root", name, f.rootPassphrase)
 		if err != nil {
 			return nil, err
 		}

@@ -18,11 +18,13 @@ type keyCmd struct {
 	List   keyListCmd   `cmd:"" help:"List the key files here, and what the log says of each key."`
 	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one; rotate root makes new root keys."`
 	Revoke keyRevokeCmd `cmd:"" help:"State that a key is not believed any more."`
+	Root   keyRootCmd   `cmd:"" help:"Renew the root of trust with the same root keys: its expiry and witnesses."`
 }
 
 // rootFlags say where the root keys are; they are needed only by key commands.
 type rootFlags struct {
-	RootKeys string `type:"path" help:"Folder with the root keys (default: root-keys in the vendor's folder)."`
+	RootKeys           string `type:"path" help:"Folder with the root keys (default: root-keys in the vendor's folder)."`
+	RootPassphraseFile string `type:"path" help:"File with the passphrase of the root keys, where it is another than the other keys'."`
 }
 
 // speaker unlocks as many root keys as must sign.
@@ -45,7 +47,19 @@ func (f rootFlags) ring(h *home) *keyring.Ring {
 	return &keyring.Ring{Dir: f.RootKeys}
 }
 
+// secret is the root keys' passphrase: their own, or that of the other keys.
+func (f rootFlags) secret(passphrase []byte) ([]byte, error) {
+	if f.RootPassphraseFile == "" {
+		return passphrase, nil
+	}
+	return readPassphrase(f.RootPassphraseFile)
+}
+
 func (f rootFlags) unlock(h *home, trust *verify.Trust, passphrase []byte) ([]*keyring.Key, error) {
+	passphrase, err := f.secret(passphrase)
+	if err != nil {
+		return nil, err
+	}
 	ring := f.ring(h)
 	found, err := ring.List()
 	if err != nil {
@@ -190,6 +204,7 @@ func (c *keyListCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 
 type keyRotateCmd struct {
 	rootFlags
+	policyFlag
 	Name   string `arg:"" help:"The key to replace, or root."`
 	Reason string `default:"regular rotation" help:"Why, for the statement."`
 }
@@ -234,55 +249,6 @@ func (c *keyRotateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		t.printf("key %s is now %s; the old one (%s) ends at entry %d\n", c.Name, fresh.KeyID(), old.KeyID, n)
 		return h.settle(ctx, db, n, passphrase)
 	})
-}
-
-// rotateRoot makes as many new root keys as there were, and the next root.
-func (c *keyRotateCmd) rotateRoot(ctx context.Context, h *home, db *store.DB, t *terminal, passphrase []byte) error {
-	trust, err := h.trust()
-	if err != nil {
-		return err
-	}
-	oldKeys, err := c.unlock(h, trust, passphrase)
-	if err != nil {
-		return err
-	}
-	next, err := db.Next(ctx)
-	if err != nil {
-		return err
-	}
-	online, err := h.keys().Find("online")
-	if err != nil {
-		return err
-	}
-	version := trust.Root.Version + 1
-	role := trust.Root.Roles["root"]
-	ring := &keyring.Ring{Dir: c.ring(h).Dir, WorkFactor: h.keyCost}
-	var fresh []*keyring.Key
-	for i := range role.KeyIDs {
-		name := fmt.Sprintf("root-%d-v%d", i+1, version)
-		k, err := ring.Create(name, "root", name, passphrase)
-		if err != nil {
-			return err
-		}
-		fresh = append(fresh, k)
-	}
-	ext := trust.Root.Clerestory
-	file, err := keyring.RotateRoot(trust, keyring.RootPlan{
-		Vendor: ext.Vendor, Policy: ext.Policy, Approvals: ext.Approvals, Threshold: role.Threshold,
-		Expires: time.Now().AddDate(1, 0, 0), Online: []keyring.Public{online},
-	}, oldKeys, fresh, next)
-	if err != nil {
-		return err
-	}
-	if err := h.addRoot(version, file); err != nil {
-		return err
-	}
-	now, err := h.trust()
-	if err != nil {
-		return err
-	}
-	t.printf("the root of trust is now version %d, fingerprint %s\nwho holds version %d follows by itself; destroy the old root keys when you are sure\n", version, now.Fingerprint(), version-1)
-	return nil
 }
 
 type keyRevokeCmd struct {

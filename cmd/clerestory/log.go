@@ -44,7 +44,7 @@ type logReading struct {
 }
 
 // open finds the log: a URL, a folder with a log, or a vendor's folder.
-func (f trustFlag) open(cli *cli, source string) (*logReading, error) {
+func (f trustFlag) open(ctx context.Context, cli *cli, source string) (*logReading, error) {
 	r := &logReading{}
 	var err error
 	if source == "" || exists(filepath.Join(source, configFile)) {
@@ -66,7 +66,11 @@ func (f trustFlag) open(cli *cli, source string) (*logReading, error) {
 		r.trust, err = h.trust()
 		return r, err
 	}
-	r.trust, err = openTrust(f.Trust)
+	trust, err := openTrust(f.Trust)
+	if err != nil {
+		return nil, err
+	}
+	r.trust, err = followRoots(ctx, source, trust)
 	return r, err
 }
 
@@ -98,7 +102,7 @@ func (c *logListCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err := checkKind(c.Kind); err != nil {
 		return err
 	}
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}
@@ -217,7 +221,7 @@ type logShowCmd struct {
 
 // Run shows a statement. Another's log must prove that it holds it.
 func (c *logShowCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}
@@ -342,7 +346,7 @@ type logProveCmd struct {
 
 // Run prints a proof after it was read back and checked as a stranger would.
 func (c *logProveCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (c *logCheckCmd) Help() string {
 
 // Run checks all of a log and remembers its checkpoint.
 func (c *logCheckCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (c *logMirrorCmd) Help() string {
 
 // Run mirrors; what does not continue the copy is refused.
 func (c *logMirrorCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (c *monitorCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	r, err := c.open(cli, c.Source)
+	r, err := c.open(ctx, cli, c.Source)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,11 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
-	entrance, err := door.New(door.Config{People: people, Guard: guard, HTTPS: strings.HasPrefix(h.config.URL, "https://"), Now: time.Now, Log: logger})
+	address, err := visitorAddress(h.config.Proxies)
+	if err != nil {
+		return err
+	}
+	entrance, err := door.New(door.Config{People: people, Address: address, Guard: guard, HTTPS: strings.HasPrefix(h.config.URL, "https://"), Now: time.Now, Log: logger})
 	if err != nil {
 		return err
 	}
@@ -73,12 +77,10 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
-	if _, err := releases.Recover(ctx); err != nil {
-		return err
-	}
 	handler, err := portal.New(portal.Config{
 		URL: h.config.URL, Version: version(), DB: db, Blobs: releases.Blobs, Ledger: &staticLog{h, db}, LogFiles: tile.Handler(h.logDir()),
 		Trust:     func() (*verify.Trust, error) { return now.Load().trust, nil },
+		Roots:     h.roots,
 		Programme: func() *programme.Programme { return now.Load().programme },
 		Releases:  releases, People: people, Door: entrance, Guard: guard, Trail: trail,
 		Policies: func() *policy.Set { return now.Load().policies },

@@ -101,11 +101,7 @@ func readLine(r io.Reader) (string, error) {
 // passphrase reads the passphrase from the file that was named, else asks.
 func (t *terminal) passphrase(file, what string) ([]byte, error) {
 	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fault.Invalid.New("reading the passphrase file: %w", err)
-		}
-		return []byte(strings.TrimRight(string(b), "\r\n")), nil
+		return readPassphrase(file)
 	}
 	f, ok := t.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -118,6 +114,15 @@ func (t *terminal) passphrase(file, what string) ([]byte, error) {
 		return nil, fault.Invalid.New("reading the passphrase: %w", err)
 	}
 	return b, nil
+}
+
+// readPassphrase reads a passphrase file: its text without the line's end.
+func readPassphrase(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fault.Invalid.New("reading the passphrase file: %w", err)
+	}
+	return []byte(strings.TrimRight(string(b), "\r\n")), nil
 }
 
 // plain makes text from outside safe to print: control characters, terminal

@@ -94,6 +94,9 @@ func (c *verifyCmd) judge(ctx context.Context, t *terminal, a verify.Artifact, r
 			}
 		}
 	}
+	if trust, err = followRoots(ctx, c.Log, trust); err != nil {
+		return err
+	}
 	ev, err := readLog(ctx, t, c.Log, trust, a)
 	if err != nil {
 		return err
@@ -142,7 +145,7 @@ func (c *verifyCmd) bundle(ctx context.Context, trust *verify.Trust, a verify.Ar
 	if base == "" || c.Log != "" {
 		return nil, fault.Unavailable.New("there is no bundle %s", path)
 	}
-	url := strings.TrimSuffix(strings.TrimSuffix(base, "/"), "/log") + "/bundle/sha256/" + a.SHA256
+	url := portalOf(base) + "/bundle/sha256/" + a.SHA256
 	b, err := fetch(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("there is no bundle beside the file, and %w", err)
@@ -169,6 +172,34 @@ func fetch(ctx context.Context, url string) ([]byte, error) {
 		return nil, fault.Unavailable.New("%s says that it knows no release with these bytes (that is its word only; --log reads the whole log)", req.URL.Host)
 	}
 	return nil, fault.Unavailable.New("%s answered %s", req.URL.Host, res.Status)
+}
+
+// followRoots asks for newer versions of the root of trust, beside the log, until
+// there is none (TUF 1.0, section 5.3). Each must be signed by the one before.
+// A log that is served without them ends the search: the root in hand counts.
+func followRoots(ctx context.Context, where string, trust *verify.Trust) (*verify.Trust, error) {
+	for range verify.Limits.Roots {
+		name := fmt.Sprintf("roots/%d.root.json", trust.Root.Version+1)
+		var next []byte
+		var err error
+		if strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://") {
+			next, err = fetch(ctx, portalOf(where)+"/"+name)
+		} else {
+			next, err = os.ReadFile(filepath.Join(where, "..", filepath.FromSlash(name)))
+		}
+		if err != nil {
+			return trust, nil
+		}
+		if trust, err = trust.Rotate(next); err != nil {
+			return nil, err
+		}
+	}
+	return trust, nil
+}
+
+// portalOf is the address that a log's URL is below.
+func portalOf(logURL string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(logURL, "/"), "/log")
 }
 
 // readLog checks the whole log and keeps what speaks of the file, and all key

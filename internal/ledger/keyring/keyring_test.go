@@ -143,10 +143,10 @@ func TestOldKeyStatementsStandAfterRootRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := []*keyring.Key{create(t, r, "root-4", "root"), create(t, r, "root-5", "root")}
-	if _, err := keyring.RotateRoot(trust, plan, roots[:1], fresh, 1); !errors.Is(err, fault.Invalid) {
+	if _, err := keyring.RotateRoot(trust, plan, keyring.PublicOf(fresh), append(roots[:1:1], fresh...), 1); !errors.Is(err, fault.Invalid) {
 		t.Fatalf("too few old root keys: got %v", err)
 	}
-	file, err := keyring.RotateRoot(trust, plan, roots[:2], fresh, 1)
+	file, err := keyring.RotateRoot(trust, plan, keyring.PublicOf(fresh), append(roots[:2:2], fresh...), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,5 +180,22 @@ func TestRotatedKeyKeepsItsName(t *testing.T) {
 	}
 	if k, err := r.Unlock("ada.until-12", pass); err != nil || k.KeyID() != old.KeyID() {
 		t.Fatalf("got %v, %v", k, err)
+	}
+}
+
+func TestARootIsRenewedWithTheSameKeys(t *testing.T) {
+	r := ring(t)
+	trust, roots, plan := vendor(t, r)
+	plan.Approvals = 3
+	if _, err := keyring.RotateRoot(trust, plan, keyring.PublicOf(roots), roots[:1], 1); !errors.Is(err, fault.Invalid) {
+		t.Fatalf("one of three signed: got %v", err)
+	}
+	file, err := keyring.RotateRoot(trust, plan, keyring.PublicOf(roots), roots[1:], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := trust.Rotate(file)
+	if err != nil || next.Root.Version != 2 || next.Root.Clerestory.Approvals != 3 || len(next.Root.Clerestory.Formerly) != 0 {
+		t.Fatalf("%+v, %v", next, err)
 	}
 }

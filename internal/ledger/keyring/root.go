@@ -3,6 +3,7 @@ package keyring
 import (
 	"crypto/ed25519"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -19,27 +20,39 @@ type RootPlan struct {
 	Online    []Public  // keys of the TUF roles snapshot and timestamp
 }
 
-// NewRoot makes version 1 of trusted_root.json, signed by all of keys.
+// NewRoot makes version 1 of trusted_root.json, signed by all of its keys.
 func NewRoot(plan RootPlan, keys []*Key) ([]byte, error) {
-	root := describe(plan, keys)
+	root := describe(plan, PublicOf(keys))
 	root.Version = 1
 	return signRoot(root, keys)
 }
 
+// PublicOf gives the public parts of keys.
+func PublicOf(keys []*Key) []Public {
+	var all []Public
+	for _, k := range keys {
+		all = append(all, k.Public)
+	}
+	return all
+}
+
 // RotateRoot makes the version after old: plan and keys take effect, and key
-// statements below entry until stay valid under the old root keys. It is signed
-// by oldKeys (at least old's threshold) and by keys.
-func RotateRoot(old *verify.Trust, plan RootPlan, oldKeys, keys []*Key, until int64) ([]byte, error) {
+// statements below entry until stay valid under the old root keys. signers are
+// enough of the old and of the new root keys to meet both thresholds (TUF 1.0,
+// section 6.1); one that is in both counts for both.
+func RotateRoot(old *verify.Trust, plan RootPlan, keys []Public, signers []*Key, until int64) ([]byte, error) {
 	root := describe(plan, keys)
 	root.Version = old.Root.Version + 1
 	root.Clerestory.Formerly = append(root.Clerestory.Formerly, old.Root.Clerestory.Formerly...)
 	role := old.Root.Roles["root"]
-	former := verify.FormerRoot{Threshold: role.Threshold, Until: until}
-	for _, id := range role.KeyIDs {
-		former.Keys = append(former.Keys, old.Root.Keys[id].KeyVal.Public)
+	if now := root.Roles["root"]; !slices.Equal(slices.Sorted(slices.Values(now.KeyIDs)), slices.Sorted(slices.Values(role.KeyIDs))) || now.Threshold > role.Threshold {
+		former := verify.FormerRoot{Threshold: role.Threshold, Until: until}
+		for _, id := range role.KeyIDs {
+			former.Keys = append(former.Keys, old.Root.Keys[id].KeyVal.Public)
+		}
+		root.Clerestory.Formerly = append(root.Clerestory.Formerly, former)
 	}
-	root.Clerestory.Formerly = append(root.Clerestory.Formerly, former)
-	file, err := signRoot(root, append(append([]*Key{}, oldKeys...), keys...))
+	file, err := signRoot(root, signers)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +62,7 @@ func RotateRoot(old *verify.Trust, plan RootPlan, oldKeys, keys []*Key, until in
 	return file, nil
 }
 
-func describe(plan RootPlan, keys []*Key) verify.Root {
+func describe(plan RootPlan, keys []Public) verify.Root {
 	r := verify.Root{
 		Type: "root", SpecVersion: "1.0.31", ConsistentSnapshot: true,
 		Expires: plan.Expires.UTC().Truncate(time.Second),
@@ -65,8 +78,8 @@ func describe(plan RootPlan, keys []*Key) verify.Root {
 	}
 	rootRole := verify.RootRole{Threshold: plan.Threshold}
 	for _, k := range keys {
-		add(k.Public.Public, k.KeyID())
-		rootRole.KeyIDs = append(rootRole.KeyIDs, k.KeyID())
+		add(k.Public, k.KeyID)
+		rootRole.KeyIDs = append(rootRole.KeyIDs, k.KeyID)
 	}
 	online := verify.RootRole{Threshold: 1}
 	for _, k := range plan.Online {

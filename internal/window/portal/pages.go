@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/extension"
@@ -28,6 +30,7 @@ func (p *portal) Routes() []frame.Route {
 		{Method: "GET", Path: "/api", Summary: "The API, for people", Serve: p.api},
 		machine("/api.json", "application/json", "The API's description (OpenAPI 3.1)", p.apiJSON),
 		machine("/trusted_root.json", "application/json", "The root of trust: the one file that a verifier needs", p.trustedRoot),
+		machine("/roots/{file}", "application/json", "A version of the root of trust, N.root.json, for a verifier that holds an older one", p.rootVersion),
 		machine("/.well-known/security.txt", "text/plain", "How to report a weakness (RFC 9116)", p.securityTxt),
 		machine("/healthz", "text/plain", "Whether this process runs", p.healthz),
 		machine("/readyz", "text/plain", "Whether this process can answer", p.readyz),
@@ -93,6 +96,24 @@ func (p *portal) trustedRoot(*frame.Request) (*frame.Answer, error) {
 		return nil, err
 	}
 	return &frame.Answer{Bytes: trust.File(), Type: "application/json"}, nil
+}
+
+// rootVersion serves N.root.json; a verifier asks for the next version until there
+// is none (TUF 1.0, section 5.3.3).
+func (p *portal) rootVersion(r *frame.Request) (*frame.Answer, error) {
+	number, ok := strings.CutSuffix(r.PathValue("file"), ".root.json")
+	version, err := strconv.Atoi(number)
+	if !ok || err != nil || strconv.Itoa(version) != number {
+		return nil, fault.NotFound.New("a version of the root is named like 2.root.json")
+	}
+	roots, err := p.cfg.Roots()
+	if err != nil {
+		return nil, err
+	}
+	if version < 1 || version > len(roots) {
+		return nil, fault.NotFound.New("there is no version %d of the root of trust", version)
+	}
+	return &frame.Answer{Bytes: roots[version-1], Type: "application/json"}, nil
 }
 
 func (p *portal) securityTxt(*frame.Request) (*frame.Answer, error) {

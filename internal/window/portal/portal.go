@@ -51,6 +51,8 @@ type Config struct {
 	// Trust is the root of trust in force. It is asked at every page, so it should
 	// answer from memory.
 	Trust func() (*verify.Trust, error)
+	// Roots are all versions of the root of trust, the first one first.
+	Roots func() ([][]byte, error)
 	// Programme is the vendor's programme in force; asked at every page too.
 	Programme func() *programme.Programme
 	Releases  *office.Service
@@ -89,7 +91,7 @@ func New(cfg Config) (http.Handler, error) {
 }
 
 func build(cfg Config) (*portal, error) {
-	if cfg.DB == nil || cfg.Blobs == nil || cfg.Ledger == nil || cfg.LogFiles == nil || cfg.Trust == nil || cfg.Programme == nil || cfg.Releases == nil ||
+	if cfg.DB == nil || cfg.Blobs == nil || cfg.Ledger == nil || cfg.LogFiles == nil || cfg.Trust == nil || cfg.Roots == nil || cfg.Programme == nil || cfg.Releases == nil ||
 		cfg.People == nil || cfg.Door == nil || cfg.Guard == nil || cfg.Trail == nil || cfg.Policies == nil || cfg.Now == nil || cfg.Log == nil || cfg.URL == "" {
 		return nil, fault.Invalid.New("setting up the portal: something that it needs is missing")
 	}

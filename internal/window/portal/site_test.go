@@ -118,7 +118,7 @@ func newSite(t testing.TB) *site {
 	prog := must(programme.Read(fstest.MapFS{"programme.yaml": {Data: []byte(lantern)}, "about.md": {Data: []byte(aboutText)}}))(t)
 	trust := v.Trust()
 	handler := must(portal.New(portal.Config{URL: s.url, Version: "test", DB: s.db, Blobs: blobs, Ledger: s, LogFiles: http.NotFoundHandler(),
-		Trust: func() (*verify.Trust, error) { return trust, nil }, Programme: func() *programme.Programme { return prog },
+		Trust: func() (*verify.Trust, error) { return trust, nil }, Roots: func() ([][]byte, error) { return [][]byte{trust.File()}, nil }, Programme: func() *programme.Programme { return prog },
 		Releases: s.office, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
 		Demo: true, Ready: func(context.Context) error { return s.ready }, Now: s.clock, Log: logger}))(t)
 	srv := httptest.NewUnstartedServer(handler)
