@@ -30,7 +30,7 @@ const module = "clerestory.dev/clerestory"
 // edges are the only imports between neighbours of one storey, and between the
 // portal's rooms. "*" is every neighbour: fault and crash know nothing at all.
 var edges = map[string][]string{
-	"internal/base/*":                {"internal/base/fault", "internal/base/crash"},
+	"internal/base/*":                {"internal/base/atomicfile", "internal/base/fault", "internal/base/crash"},
 	"internal/base/programme":        {"internal/base/store"},
 	"internal/gate/door":             {"internal/gate/policy", "internal/gate/audit", "internal/gate/passkey"},
 	"internal/ledger/log":            {"internal/ledger/tile"},

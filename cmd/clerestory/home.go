@@ -14,6 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/blob"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
@@ -127,7 +128,7 @@ func (h *home) addRoot(version int64, file []byte) error {
 		return fmt.Errorf("writing the root of trust: %w", err)
 	}
 	for _, path := range []string{h.rootPath(version), h.path("trusted_root.json")} {
-		if err := os.WriteFile(path, file, 0o644); err != nil {
+		if err := atomicfile.Write(path, file, 0o644); err != nil {
 			return fmt.Errorf("writing the root of trust: %w", err)
 		}
 	}

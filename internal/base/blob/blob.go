@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/fault"
 )
 
@@ -64,7 +65,7 @@ func (d *Disk) Put(ctx context.Context, r io.Reader, limit int64) (Info, error) 
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return Info{}, fault.Unavailable.New("storing a file: %w", err)
 	}
-	if err := errors.Join(tmp.Chmod(0o440), tmp.Sync(), os.Rename(tmp.Name(), path), syncDir(filepath.Dir(path)), syncDir(d.dir)); err != nil {
+	if err := errors.Join(tmp.Chmod(0o440), tmp.Sync(), os.Rename(tmp.Name(), path), atomicfile.SyncDir(filepath.Dir(path)), atomicfile.SyncDir(d.dir)); err != nil {
 		return Info{}, fault.Unavailable.New("storing a file: %w", err)
 	}
 	return info, nil
@@ -118,14 +119,6 @@ func (d *Disk) check(f *os.File, sha string) error {
 }
 
 func (d *Disk) path(sha string) string { return filepath.Join(d.dir, sha[:2], sha) }
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
 
 // withContext makes a long copy stop when its caller gives up.
 type withContext struct {

@@ -56,8 +56,10 @@ func (f Filter) query() (string, []any) {
 		order = "ASC"
 	}
 	var streams []string
+	probes := ""
 	stream := func(table, cond string) {
 		streams = append(streams, "SELECT n FROM "+table+" WHERE "+cond+cursor)
+		probes += " AND EXISTS (SELECT 1 FROM " + table + " o WHERE o.n = statement_subject.n AND " + cond + ")"
 	}
 	if f.Kind != "" {
 		stream("statement", "kind = "+arg(f.Kind))
@@ -79,16 +81,16 @@ func (f Filter) query() (string, []any) {
 	const all = "SELECT n, envelope, kind, said_at FROM statement WHERE "
 	numbers := strings.Join(streams, " INTERSECT ")
 	if f.Subject != "" {
-		// Name or digest: (name and the others) or (digest and the others) means the
-		// same to SQLite, which reads from the left, and to PostgreSQL, where
-		// INTERSECT binds closer.
+		// Few statements share a digest, so each is looked at; a name may be in all
+		// of them. INTERSECT stands first: SQLite reads from the left, and in
+		// PostgreSQL it binds closer than UNION.
 		others := ""
 		if numbers != "" {
 			others = " INTERSECT " + numbers
 		}
 		subject := arg(f.Subject)
 		from := "SELECT n FROM statement_subject WHERE "
-		numbers = from + "name = " + subject + cursor + others + " UNION " + from + "digest = " + subject + cursor + others
+		numbers = from + "name = " + subject + cursor + others + " UNION " + from + "digest = " + subject + cursor + probes
 	}
 	if numbers == "" {
 		return all + "1 = 1" + cursor + end, args

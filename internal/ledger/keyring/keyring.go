@@ -28,6 +28,7 @@ import (
 	"filippo.io/age/armor"
 	"golang.org/x/mod/sumdb/note"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/statement"
 )
@@ -254,7 +255,7 @@ func (r *Ring) SetAside(name string, entry int64) error {
 	if err != nil {
 		return fmt.Errorf("setting key %s aside: %w", name, err)
 	}
-	if err := os.WriteFile(r.path(old.Name), append(b, '\n'), 0o600); err != nil {
+	if err := atomicfile.Write(r.path(old.Name), append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("setting key %s aside: %w", name, err)
 	}
 	if err := os.Remove(r.path(name)); err != nil {
@@ -277,7 +278,7 @@ func (r *Ring) Rename(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("renaming key %s: %w", from, err)
 	}
-	if err := os.WriteFile(r.path(to), append(b, '\n'), 0o600); err != nil {
+	if err := atomicfile.Write(r.path(to), append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("renaming key %s: %w", from, err)
 	}
 	return os.Remove(r.path(from))

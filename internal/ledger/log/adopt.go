@@ -13,6 +13,7 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/rfc6962"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
 	"clerestory.dev/clerestory/internal/ledger/tile"
@@ -215,17 +216,7 @@ func writeState(dir string, c *verify.Checkpoint) error {
 	if have, err := os.ReadFile(name); err == nil && bytes.Equal(have, raw) {
 		return nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), stateFile+"-")
-	if err != nil {
-		return fault.Unavailable.New("writing the writer's state: %w", err)
-	}
-	defer os.Remove(f.Name()) // gone after the rename
-	_, err = f.Write(raw)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
+	if err := atomicfile.Write(name, raw, 0o644); err != nil {
 		return fault.Unavailable.New("writing the writer's state: %w", err)
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/ledger/tile"
 	"clerestory.dev/clerestory/verify"
@@ -120,26 +121,8 @@ func put(name string, b []byte) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.Unavailable.New("making the folder %s: %w", dir, err)
 	}
-	f, err := os.CreateTemp(dir, ".new-")
-	if err != nil {
-		return fault.Unavailable.New("writing %s: %w", name, err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fault.Unavailable.New("writing %s: %w", name, err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return fault.Unavailable.New("writing %s: %w", name, err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fault.Unavailable.New("writing %s: %w", name, err)
+	if err := atomicfile.Write(name, b, 0o644); err != nil {
+		return fault.Unavailable.New("%w", err)
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/crash"
 	"clerestory.dev/clerestory/internal/base/fault"
 )
@@ -134,15 +135,7 @@ func (f *folder) write(name string, data []byte) error {
 	if err := os.Rename(tmp, f.path(name)); err != nil {
 		return err
 	}
-	return syncFolder(f.dir)
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return atomicfile.SyncDir(f.dir)
 }
 
 // makeFolder makes dir and its parents so that they too outlive a power cut: a
@@ -163,5 +156,5 @@ func makeFolder(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(parent)
+	return atomicfile.SyncDir(parent)
 }

@@ -16,6 +16,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/fault"
 )
 
@@ -57,7 +58,7 @@ func MakeKey(file, name string, random io.Reader) (*Key, error) {
 		return nil, fmt.Errorf("making key file %s: %w", file, err)
 	}
 	_, err = f.WriteString(k.secret() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close(), syncFolder(filepath.Dir(file))); err != nil {
+	if err = errors.Join(err, f.Sync(), f.Close(), atomicfile.SyncDir(filepath.Dir(file))); err != nil {
 		os.Remove(file)
 		return nil, fmt.Errorf("writing key file %s: %w", file, err)
 	}
