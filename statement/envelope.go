@@ -85,8 +85,12 @@ func (e *Envelope) SignedBy(public ed25519.PublicKey, sig Signature) bool {
 		ed25519.Verify(public, PAE(e.PayloadType, e.Payload), sig.Sig)
 }
 
-// Format returns the envelope's one encoding: a log entry's bytes.
+// Format returns the envelope's one encoding: a log entry's bytes. What
+// ParseEnvelope would refuse is not formatted.
 func (e *Envelope) Format() ([]byte, error) {
+	if err := e.check(); err != nil {
+		return nil, err
+	}
 	b, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the envelope: %w", err)
@@ -110,28 +114,33 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	if again, err := json.Marshal(&e); err != nil || !bytes.Equal(again, b) {
 		return nil, errors.New("the envelope is not in canonical form (compact JSON, members payloadType, payload, signatures, padded base64)")
 	}
+	return &e, e.check()
+}
+
+// check says what is wrong with an envelope's members, or nil.
+func (e *Envelope) check() error {
 	if e.PayloadType != PayloadType {
-		return nil, fmt.Errorf("payloadType is %q; expected %q", clip(e.PayloadType), PayloadType)
+		return fmt.Errorf("payloadType is %q; expected %q", clip(e.PayloadType), PayloadType)
 	}
 	if n := len(e.Signatures); n == 0 || n > Limits.Signatures {
-		return nil, fmt.Errorf("an envelope has 1 to %d signatures; this one has %d", Limits.Signatures, n)
+		return fmt.Errorf("an envelope has 1 to %d signatures; this one has %d", Limits.Signatures, n)
 	}
 	if len(e.Payload) == 0 {
-		return nil, errors.New("the payload is empty")
+		return errors.New("the payload is empty")
 	}
 	for i, s := range e.Signatures {
 		if err := checkHex("keyid", s.KeyID, sha256.Size); err != nil {
-			return nil, fmt.Errorf("signatures[%d]: %w", i, err)
+			return fmt.Errorf("signatures[%d]: %w", i, err)
 		}
 		// A key that stands twice could be counted twice.
 		if slices.ContainsFunc(e.Signatures[:i], func(o Signature) bool { return o.KeyID == s.KeyID }) {
-			return nil, fmt.Errorf("signatures[%d]: key %s stands twice", i, s.KeyID)
+			return fmt.Errorf("signatures[%d]: key %s stands twice", i, s.KeyID)
 		}
 		if len(s.Sig) != ed25519.SignatureSize {
-			return nil, fmt.Errorf("signatures[%d]: an Ed25519 signature has 64 bytes; this one has %d", i, len(s.Sig))
+			return fmt.Errorf("signatures[%d]: an Ed25519 signature has 64 bytes; this one has %d", i, len(s.Sig))
 		}
 	}
-	return &e, nil
+	return nil
 }
 
 // KeyID is the TUF key id of an Ed25519 public key: the SHA-256 of the key

@@ -111,11 +111,12 @@ func (g *group) commitAll(ws []*write) error {
 		return err
 	}
 	defer sqltx.Rollback() // after a commit this does nothing
+	p := &prepared{sqltx, map[string]*sql.Stmt{}}
 	for _, w := range ws {
 		if w.err = w.ctx.Err(); w.err != nil {
 			continue
 		}
-		if err := runOne(ctx, sqltx, w); err != nil {
+		if err := runOne(ctx, p, w); err != nil {
 			return err
 		}
 	}
@@ -129,19 +130,19 @@ func (g *group) commitAll(ws []*write) error {
 
 // runOne runs one write under a savepoint. Its own failure lands in w.err; the
 // result is an error only when the whole transaction can not go on.
-func runOne(ctx context.Context, sqltx *sql.Tx, w *write) error {
-	if _, err := sqltx.ExecContext(ctx, "SAVEPOINT one"); err != nil {
+func runOne(ctx context.Context, p *prepared, w *write) error {
+	tx := &Tx{Tx: p.tx, prepared: p}
+	if _, err := tx.exec(ctx, "SAVEPOINT one"); err != nil {
 		return err
 	}
-	tx := &Tx{Tx: sqltx}
 	w.err = guarded(w.do, tx)
 	w.said = tx.said
 	if w.err != nil {
-		if _, err := sqltx.ExecContext(ctx, "ROLLBACK TO one"); err != nil {
+		if _, err := tx.exec(ctx, "ROLLBACK TO one"); err != nil {
 			return err
 		}
 	}
-	_, err := sqltx.ExecContext(ctx, "RELEASE one")
+	_, err := tx.exec(ctx, "RELEASE one")
 	return err
 }
 

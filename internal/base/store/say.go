@@ -27,39 +27,49 @@ func (tx *Tx) Say(ctx context.Context, e *statement.Envelope, at time.Time) (int
 	if err != nil {
 		return 0, fault.Invalid.New("saying a statement: %w", err)
 	}
+	next, err := tx.number(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return next, tx.record(ctx, next, e, raw, at)
+}
+
+// number takes the next number.
+func (tx *Tx) number(ctx context.Context) (int64, error) {
 	var next int64
 	// The row lock that this takes on PostgreSQL is held until the commit: it is
 	// what makes numbers gapless and in commit order.
-	if err := tx.QueryRowContext(ctx, "UPDATE outbox_head SET next = next + 1 WHERE id = 1 RETURNING next").Scan(&next); err != nil {
+	if err := tx.queryRow(ctx, "UPDATE outbox_head SET next = next + 1 WHERE id = 1 RETURNING next", &next); err != nil {
 		return 0, fmt.Errorf("numbering a statement: %w", err)
 	}
-	return next - 1, tx.record(ctx, next-1, raw, at)
+	return next - 1, nil
 }
 
 // Adopt writes what the log holds as entry n to the outbox, in its place: the
 // repair of a database that is older than its log. n must be the next number.
 func (tx *Tx) Adopt(ctx context.Context, n int64, envelope []byte, at time.Time) error {
-	var next int64
-	if err := tx.QueryRowContext(ctx, "UPDATE outbox_head SET next = next + 1 WHERE id = 1 RETURNING next").Scan(&next); err != nil {
-		return fmt.Errorf("numbering a statement: %w", err)
+	next, err := tx.number(ctx)
+	if err != nil {
+		return err
 	}
-	if next-1 != n {
-		return fault.Conflict.New("adopting entry %d: the outbox is at %d", n, next-1)
+	if next != n {
+		return fault.Conflict.New("adopting entry %d: the outbox is at %d", n, next)
 	}
-	return tx.record(ctx, n, envelope, at)
+	e, err := statement.ParseEnvelope(envelope)
+	if err != nil {
+		return fault.Invalid.New("adopting entry %d: %w", n, err)
+	}
+	return tx.record(ctx, n, e, envelope, at)
 }
 
-func (tx *Tx) record(ctx context.Context, n int64, raw []byte, at time.Time) error {
-	e, err := statement.ParseEnvelope(raw)
-	if err != nil {
-		return fault.Invalid.New("saying statement %d: %w", n, err)
-	}
+// record writes a row and its index. raw is e's one encoding.
+func (tx *Tx) record(ctx context.Context, n int64, e *statement.Envelope, raw []byte, at time.Time) error {
 	s, err := statement.Parse(e.Payload)
 	if err != nil {
 		return fault.Invalid.New("saying statement %d: %w", n, err)
 	}
 	sum := statement.HashOf(raw)
-	res, err := tx.ExecContext(ctx, `INSERT INTO statement (n, envelope, sha256, kind, said_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
+	res, err := tx.exec(ctx, `INSERT INTO statement (n, envelope, sha256, kind, said_at) VALUES ($1, $2, $3, $4, $5) ON CONFLICT (sha256) DO NOTHING`,
 		n, raw, sum, s.Kind(), at.UnixMilli())
 	if err != nil {
 		return fmt.Errorf("writing statement %d: %w", n, err)
@@ -69,13 +79,13 @@ func (tx *Tx) record(ctx context.Context, n int64, raw []byte, at time.Time) err
 	}
 	for _, sub := range s.Subject {
 		for _, digest := range sub.Digest {
-			if _, err := tx.ExecContext(ctx, "INSERT INTO statement_subject (n, name, digest) VALUES ($1, $2, $3)", n, sub.Name, digest); err != nil {
+			if _, err := tx.exec(ctx, "INSERT INTO statement_subject (n, name, digest) VALUES ($1, $2, $3)", n, sub.Name, digest); err != nil {
 				return fmt.Errorf("indexing statement %d: %w", n, err)
 			}
 		}
 	}
 	for _, sig := range e.Signatures {
-		if _, err := tx.ExecContext(ctx, "INSERT INTO statement_signer (n, keyid) VALUES ($1, $2) ON CONFLICT DO NOTHING", n, sig.KeyID); err != nil {
+		if _, err := tx.exec(ctx, "INSERT INTO statement_signer (n, keyid) VALUES ($1, $2) ON CONFLICT DO NOTHING", n, sig.KeyID); err != nil {
 			return fmt.Errorf("indexing statement %d: %w", n, err)
 		}
 	}

@@ -85,9 +85,10 @@ func (d *DB) openSQLite(file string) (err error) {
 		return fmt.Errorf("finding the database file: %w", err)
 	}
 	// synchronous=FULL: an acknowledged statement survives a power cut.
+	// temp_store: savepoints keep the pages that they might restore in memory.
 	// secure_delete: a deleted salt or wrapped key is really gone from the file.
 	d.file = abs
-	pragmas := []string{"busy_timeout(15000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(1)", "cache_size(-16000)"}
+	pragmas := []string{"busy_timeout(15000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "secure_delete(1)", "cache_size(-16000)", "temp_store(MEMORY)"}
 	open := func(extra ...string) (*sql.DB, error) {
 		q := url.Values{"_pragma": append(pragmas, extra...), "_txlock": {"immediate"}}
 		return sql.Open("sqlite", (&url.URL{Scheme: "file", Path: abs, RawQuery: q.Encode()}).String())
@@ -149,7 +150,8 @@ func (d *DB) Said() <-chan struct{} { return d.said }
 // Tx is a write transaction.
 type Tx struct {
 	*sql.Tx
-	said bool
+	said     bool
+	prepared *prepared // SQLite only
 }
 
 // Write runs do in a transaction and returns nil only when it is durable. When

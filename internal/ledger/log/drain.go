@@ -14,6 +14,9 @@ import (
 // addTimeout is when a disk that does not answer counts as gone.
 const addTimeout = 60 * time.Second
 
+// fewRows is how many rows at once do not count as a backlog.
+const fewRows = 16
+
 // drain is the one goroutine that adds: order in, order out.
 func (w *Writer) drain(ctx context.Context) {
 	tick := time.NewTicker(pollInterval)
@@ -54,7 +57,7 @@ func (w *Writer) drainOnce(ctx context.Context) (more bool, err error) {
 		return false, err
 	default:
 	}
-	rows, err := w.cfg.DB.SaidFrom(ctx, w.Size(), batchSize)
+	rows, err := w.next(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
 			w.troubled(err)
@@ -66,6 +69,35 @@ func (w *Writer) drainOnce(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	return true, w.append(ctx, rows)
+}
+
+// ahead is rows that were read while those before them were on their way.
+type ahead struct {
+	rows []store.Said
+	err  error
+}
+
+// next reads the rows after those in the log, or takes the ones read ahead.
+func (w *Writer) next(ctx context.Context) ([]store.Said, error) {
+	if w.ahead != nil {
+		a := <-w.ahead
+		w.ahead = nil
+		if a.err != nil || len(a.rows) > 0 && a.rows[0].N == w.Size() {
+			return a.rows, a.err
+		}
+	}
+	return w.cfg.DB.SaidFrom(ctx, w.Size(), batchSize)
+}
+
+// readAhead reads the rows from n on in the background: in a backlog reading them
+// takes about as long as writing the ones before.
+func (w *Writer) readAhead(ctx context.Context, n int64) {
+	c := make(chan ahead, 1)
+	w.ahead = c
+	go func() {
+		rows, err := w.cfg.DB.SaidFrom(ctx, n, batchSize)
+		c <- ahead{rows, err}
+	}()
 }
 
 // append adds rows and waits until they are durable, before anything else is
@@ -87,9 +119,15 @@ func (w *Writer) append(ctx context.Context, rows []store.Said) error {
 			return fault.Tampered.New("the outbox has no row %d; the next one is %d", first+int64(i), row.N)
 		}
 		crash.Point("log.before-add")
-		w.guard.expect(row.Envelope)
+		// A tree of every size may be signed when rows trickle in; in a backlog only
+		// the whole batch is, and computing a root costs more than the rest.
+		w.guard.expect(row.Envelope, len(rows) <= fewRows || i == len(rows)-1)
 		// Not ctx: an entry on its way is brought to its end.
 		futures = append(futures, w.add(context.WithoutCancel(ctx), tessera.NewEntry(row.Envelope)))
+	}
+	w.guard.compare()
+	if len(rows) == batchSize {
+		w.readAhead(ctx, first+int64(len(futures)))
 	}
 	if err := settle(first, futures); err != nil {
 		return err

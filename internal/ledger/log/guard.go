@@ -48,8 +48,9 @@ func (g *guard) forgetBefore(size uint64) {
 	}
 }
 
-// expect adds the entry that is about to be added to the log.
-func (g *guard) expect(entry []byte) {
+// expect adds the entry that is about to be added to the log; with compare the
+// tree that ends with it may be signed.
+func (g *guard) expect(entry []byte, compare bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	// The range was made by us and leaves are single: this can not fail.
@@ -57,6 +58,15 @@ func (g *guard) expect(entry []byte) {
 		g.why = err
 		return
 	}
+	if compare {
+		g.remember()
+	}
+}
+
+// compare lets the tree that ends with the last expected entry be signed.
+func (g *guard) compare() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.remember()
 }
 

@@ -101,6 +101,7 @@ type Writer struct {
 	stopped   error         // why nothing is written any more
 	trouble   error         // what goes wrong with the outbox now, and is tried again
 	unseen    error         // what is wrong with the checkpoint file now
+	ahead     chan ahead    // rows read ahead; only the drainer touches it
 }
 
 // Open takes the ledger's lock, repairs what a crash left, and begins to write.

@@ -312,7 +312,7 @@ func TestTheWriterNeverSignsATreeThatIsNotTheOutboxs(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The library is made to add something that nobody said.
-	w.guard.expect([]byte("what the outbox says"))
+	w.guard.expect([]byte("what the outbox says"), true)
 	if _, err := w.add(soon(t), tesseraEntry("something else"))(); err != nil {
 		t.Fatal(err)
 	}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
 )
 
 // How long the files may be kept by browsers and CDNs. A full tile never
@@ -22,9 +25,11 @@ const (
 // and nothing else that lies there. Mount it with http.StripPrefix. Everything
 // in it is public, so pages of any origin may read it.
 func Handler(dir string) http.Handler {
+	f := newFiles(dir)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			h.Set("Allow", "GET, HEAD")
@@ -41,8 +46,31 @@ func Handler(dir string) http.Handler {
 			refuse(w, "a log has no such file", http.StatusNotFound)
 			return
 		}
-		serveFile(w, r, dir, ref)
+		f.serve(w, r, ref)
 	})
+}
+
+// fullTiles is how many full tiles of hashes are kept in memory: 8 KB each. They
+// never change, and the upper ones are in every proof.
+const fullTiles = 1024
+
+// files serves what never changes under its name.
+type files struct {
+	dir  string
+	full *lru.Cache[Ref, kept]
+}
+
+type kept struct {
+	content  []byte
+	modified time.Time
+}
+
+func newFiles(dir string) *files {
+	full, err := lru.New[Ref, kept](fullTiles)
+	if err != nil { // only a size below 1 makes it fail
+		panic(err)
+	}
+	return &files{dir, full}
 }
 
 // serveCheckpoint tells states apart by content: several may be published within
@@ -60,24 +88,40 @@ func serveCheckpoint(w http.ResponseWriter, r *http.Request, dir string) {
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
 }
 
-func serveFile(w http.ResponseWriter, r *http.Request, dir string, ref Ref) {
-	f, err := openRegular(dir, ref.Path())
-	if err != nil {
-		refuse(w, "this log has no such file, or not yet", http.StatusNotFound)
-		return
-	}
-	defer f.Close()
-	modified := time.Time{}
-	if info, err := f.Stat(); err == nil {
-		modified = info.ModTime()
-	}
+func (f *files) serve(w http.ResponseWriter, r *http.Request, ref Ref) {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", cacheFull)
 	if ref.Width < Width {
 		h.Set("Cache-Control", cachePartial)
 	}
-	http.ServeContent(w, r, "", modified, f)
+	if k, ok := f.full.Get(ref); ok {
+		http.ServeContent(w, r, "", k.modified, bytes.NewReader(k.content))
+		return
+	}
+	file, err := openRegular(f.dir, ref.Path())
+	if err != nil {
+		refuse(w, "this log has no such file, or not yet", http.StatusNotFound)
+		return
+	}
+	defer file.Close()
+	modified := time.Time{}
+	if info, err := file.Stat(); err == nil {
+		modified = info.ModTime()
+	}
+	if ref.Width < Width || ref.Entries {
+		http.ServeContent(w, r, "", modified, file)
+		return
+	}
+	content, err := io.ReadAll(io.LimitReader(file, Limits.Tile))
+	if err != nil {
+		refuse(w, "this file of the log can not be read now", http.StatusServiceUnavailable)
+		return
+	}
+	if int64(len(content)) == Limits.Tile { // whole: another length is not worth keeping
+		f.full.Add(ref, kept{content, modified})
+	}
+	http.ServeContent(w, r, "", modified, bytes.NewReader(content))
 }
 
 func refuse(w http.ResponseWriter, text string, status int) {

@@ -143,10 +143,18 @@ func (p *portal) handler() (http.Handler, error) {
 	}
 	mux.Handle("GET "+browser.Path, verifier)
 	mux.Handle("GET /assets/", p.frame.Assets())
-	mux.Handle("/log/", http.StripPrefix("/log", p.cfg.LogFiles))
 	mux.Handle(door.Prefix, p.cfg.Door.Handler())
 	mux.Handle("/", p.frame.Missing())
-	return p.frame.Guard(p.cfg.Door.Wrap(mux)), nil
+	// The log is the same for everybody: it is served before anybody is asked who
+	// he is, so that caches may keep it.
+	files, pages := http.StripPrefix("/log", p.cfg.LogFiles), p.frame.Guard(p.cfg.Door.Wrap(mux))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/log/") {
+			files.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	}), nil
 }
 
 func (p *portal) vendor() string { return p.cfg.Programme().Vendor.Name }
