@@ -54,7 +54,7 @@ func (s *Set) Authorize(r Request) Decision {
 	entities[resource] = cedar.Entity{UID: resource, Attributes: attrs}
 	// The principal comes last: where somebody acts on himself, his roles count.
 	entities[principal] = cedar.Entity{UID: principal, Parents: cedar.NewEntityUIDSet(roles...), Attributes: entities[principal].Attributes}
-	_, diagnostic := s.cedar.IsAuthorized(entities, cedar.Request{
+	_, diagnostic := cedar.Authorize(s.cedar, entities, cedar.Request{
 		Principal: principal, Action: cedar.NewEntityUID("Action", cedar.String(r.Action)), Resource: resource, Context: context,
 	})
 	return s.decide(diagnostic)
