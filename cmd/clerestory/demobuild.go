@@ -51,6 +51,9 @@ func (d *demo) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if rel.State == release.Revoked {
+		return fault.Conflict.New("this commit's release was revoked at entry %d, and a version is never released again: commit something, or start over with --fresh", rel.RevokedBy)
+	}
 	if rel.State == release.Proposed {
 		if rel, err = d.approveAndPublish(ctx, w, rel); err != nil {
 			return err
