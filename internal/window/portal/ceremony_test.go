@@ -2,8 +2,10 @@ package portal_test
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -48,6 +50,40 @@ func TestAnInvitedPersonEnrolsAndSignsInWithAPasskey(t *testing.T) {
 	other.authenticator()
 	other.run(chromedp.Navigate(s.url+"/enrol#"+invitation.Token), chromedp.WaitVisible(`form button`), chromedp.Click(`form button`),
 		chromedp.WaitVisible(`//p[@role="status"][contains(., "not valid")]`))
+}
+
+// TestAnAdminRecoversSomebodyWhoLostThePasskey: until the new passkey is
+// enrolled nothing changes; from then on the old one and its session are over.
+func TestAnAdminRecoversSomebodyWhoLostThePasskey(t *testing.T) {
+	needs(t)
+	s := newSite(t)
+	signedIn := chromedp.WaitVisible(`//p[contains(., "You are signed in as dana")]`)
+	invitation := must(s.people.InviteFromConsole(ctx, passkey.Person{ID: "dana", Name: "Dana", Roles: []string{"approver"}}))(t)
+	lost := newBrowser(t)
+	lost.authenticator()
+	lost.run(chromedp.Navigate(s.url+"/enrol#"+invitation.Token), chromedp.WaitVisible(`form button`), chromedp.Click(`form button`), signedIn)
+
+	page := s.as("ada").post("/account/people/recover", url.Values{"person": {"dana"}})
+	token := regexp.MustCompile(`/enrol#([\w-]{43})`).FindStringSubmatch(page.body)
+	if page.status != 200 || token == nil {
+		t.Fatalf("no invitation for dana: %d %.300s", page.status, page.body)
+	}
+	lost.run(chromedp.Navigate(s.url+"/account"), signedIn) // still
+
+	found := newBrowser(t)
+	found.authenticator()
+	found.run(chromedp.Navigate(s.url+"/enrol#"+token[1]), chromedp.WaitVisible(`form button`), chromedp.Click(`form button`), signedIn)
+
+	lost.run(chromedp.Navigate(s.url+"/account"), chromedp.WaitVisible(`[data-passkey=sign-in] button`), chromedp.Click(`[data-passkey=sign-in] button`),
+		chromedp.WaitVisible(`//p[@role="status"][string-length(.) > 0]`))
+	if said := value(lost, chromedp.Evaluate[string](`document.querySelector("[data-passkey=sign-in] [role=status]").textContent`)); strings.Contains(said, "signed in") {
+		t.Errorf("the lost passkey still signs in: %s", said)
+	}
+	for _, who := range []string{"boris", "chidi"} {
+		if got := s.as(who).post("/account/people/recover", url.Values{"person": {"dana"}}); got.status != 403 {
+			t.Errorf("%s may recover people: %d", who, got.status)
+		}
+	}
 }
 
 func TestAFileIsVerifiedInTheBrowser(t *testing.T) {
