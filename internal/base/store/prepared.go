@@ -7,8 +7,7 @@ import (
 )
 
 // prepared keeps the outbox's SQL compiled while SQLite's writer commits a group:
-// compiling it costs more than running it. (pgx does that for PostgreSQL by
-// itself.) It belongs to one transaction, which closes what it prepared.
+// compiling it costs more than running it. It belongs to one transaction, which closes what it prepared.
 type prepared struct {
 	tx  *sql.Tx
 	all map[string]*sql.Stmt

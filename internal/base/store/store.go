@@ -23,7 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // driver "pgx"
+	_ "github.com/lib/pq" // driver "postgres"
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // driver "sqlite"
 
@@ -69,7 +69,7 @@ func Open(ctx context.Context, dsn string) (*DB, error) {
 
 func (d *DB) openPostgres(dsn string) (err error) {
 	d.dialect = goose.DialectPostgres
-	if d.write, err = sql.Open("pgx", dsn); err != nil {
+	if d.write, err = sql.Open("postgres", dsn); err != nil {
 		return fault.Invalid.New("opening the PostgreSQL database: %w", err)
 	}
 	d.write.SetMaxOpenConns(24)

@@ -2,32 +2,26 @@ package portal
 
 import (
 	"context"
+	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/VictoriaMetrics/metrics"
 
 	"clerestory.dev/clerestory/internal/window/portal/record"
 )
 
-// meter counts requests by route, never by address or person.
-type meter struct {
-	handler http.Handler
-	took    *prometheus.HistogramVec
-}
+// answerBuckets are upper bounds in seconds: 50 ms is what a page may take.
+var answerBuckets = []float64{.001, .005, .02, .05, .1, .5, 2, 10}
+
+// meter counts requests by route, never by address or person, and tells its
+// figures in Prometheus' text format.
+type meter struct{ set *metrics.Set }
 
 func newMeter(read *record.Reader) *meter {
-	registry := prometheus.NewRegistry()
-	m := &meter{
-		handler: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
-		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "clerestory_request_seconds",
-			Help: "Time that answering took, by route and status.", Buckets: []float64{.001, .005, .02, .05, .1, .5, 2, 10}}, []string{"route", "status"}),
-	}
-	size := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "clerestory_log_published_entries",
-		Help: "Entries that the newest witnessed checkpoint covers; -1 when there is none that can be believed."}, func() float64 {
+	m := &meter{set: metrics.NewSet()}
+	// The published entries, or -1 when no checkpoint can be believed.
+	m.set.NewGauge("clerestory_log_published_entries", func() float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		status, err := read.Status(ctx)
@@ -36,10 +30,17 @@ func newMeter(read *record.Reader) *meter {
 		}
 		return float64(status.Size)
 	})
-	registry.MustRegister(m.took, size, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
+func (m *meter) write(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+	m.set.WritePrometheus(w)
+	metrics.WriteProcessMetrics(w)
+}
+
+// count notes an answer. Routes are patterns, so their number is bounded.
 func (m *meter) count(route string, status int, took time.Duration) {
-	m.took.WithLabelValues(route, strconv.Itoa(status)).Observe(took.Seconds())
+	name := fmt.Sprintf("clerestory_request_seconds{route=%q,status=\"%d\"}", route, status)
+	m.set.GetOrCreatePrometheusHistogramExt(name, answerBuckets).Update(took.Seconds())
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -137,5 +136,5 @@ func (p *portal) readyz(r *frame.Request) (*frame.Answer, error) {
 }
 
 func (p *portal) metrics(*frame.Request) (*frame.Answer, error) {
-	return &frame.Answer{Stream: func(w http.ResponseWriter, r *http.Request) { p.meter.handler.ServeHTTP(w, r) }}, nil
+	return &frame.Answer{Stream: p.meter.write}, nil
 }
