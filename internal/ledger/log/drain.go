@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
+	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera"
 
 	"clerestory.dev/clerestory/internal/base/crash"
 	"clerestory.dev/clerestory/internal/base/fault"
-	"clerestory.dev/clerestory/internal/base/store"
 )
 
 // addTimeout is when a disk that does not answer counts as gone.
@@ -71,31 +71,48 @@ func (w *Writer) drainOnce(ctx context.Context) (more bool, err error) {
 	return true, w.append(ctx, rows)
 }
 
+// row is an outbox row with what hashing it costs already paid.
+type row struct {
+	n     int64
+	entry *tessera.Entry
+	leaf  []byte // its leaf hash, of our own making
+}
+
 // ahead is rows that were read while those before them were on their way.
 type ahead struct {
-	rows []store.Said
+	rows []row
 	err  error
 }
 
 // next reads the rows after those in the log, or takes the ones read ahead.
-func (w *Writer) next(ctx context.Context) ([]store.Said, error) {
+func (w *Writer) next(ctx context.Context) ([]row, error) {
 	if w.ahead != nil {
 		a := <-w.ahead
 		w.ahead = nil
-		if a.err != nil || len(a.rows) > 0 && a.rows[0].N == w.Size() {
+		if a.err != nil || len(a.rows) > 0 && a.rows[0].n == w.Size() {
 			return a.rows, a.err
 		}
 	}
-	return w.cfg.DB.SaidFrom(ctx, w.Size(), batchSize)
+	return w.read(ctx, w.Size())
 }
 
-// readAhead reads the rows from n on in the background: in a backlog reading them
-// takes about as long as writing the ones before.
+// read reads a batch of rows from n on, and hashes them.
+func (w *Writer) read(ctx context.Context, n int64) ([]row, error) {
+	said, err := w.cfg.DB.SaidFrom(ctx, n, batchSize)
+	rows := make([]row, len(said))
+	for i, s := range said {
+		rows[i] = row{s.N, tessera.NewEntry(s.Envelope), rfc6962.DefaultHasher.HashLeaf(s.Envelope)}
+	}
+	return rows, err
+}
+
+// readAhead reads the rows from n on in the background: in a backlog reading and
+// hashing them takes about as long as writing the ones before.
 func (w *Writer) readAhead(ctx context.Context, n int64) {
 	c := make(chan ahead, 1)
 	w.ahead = c
 	go func() {
-		rows, err := w.cfg.DB.SaidFrom(ctx, n, batchSize)
+		rows, err := w.read(ctx, n)
 		c <- ahead{rows, err}
 	}()
 }
@@ -106,7 +123,7 @@ func (w *Writer) readAhead(ctx context.Context, n int64) {
 // take the earlier ones' places. So all entries in flight must be one batch: no
 // entry is added when half the time is over. Should that fail, the guard refuses
 // to sign the result.
-func (w *Writer) append(ctx context.Context, rows []store.Said) error {
+func (w *Writer) append(ctx context.Context, rows []row) error {
 	first := w.Size()
 	w.guard.forgetBefore(uint64(max(first-batchSize, 0)))
 	begun := time.Now() // the library's own timer runs on this clock, not on ours
@@ -115,15 +132,15 @@ func (w *Writer) append(ctx context.Context, rows []store.Said) error {
 		if i > 0 && time.Since(begun) > batchAge/2 {
 			break
 		}
-		if row.N != first+int64(i) {
-			return fault.Tampered.New("the outbox has no row %d; the next one is %d", first+int64(i), row.N)
+		if row.n != first+int64(i) {
+			return fault.Tampered.New("the outbox has no row %d; the next one is %d", first+int64(i), row.n)
 		}
 		crash.Point("log.before-add")
 		// A tree of every size may be signed when rows trickle in; in a backlog only
 		// the whole batch is, and computing a root costs more than the rest.
-		w.guard.expect(row.Envelope, len(rows) <= fewRows || i == len(rows)-1)
+		w.guard.expect(row.leaf, len(rows) <= fewRows || i == len(rows)-1)
 		// Not ctx: an entry on its way is brought to its end.
-		futures = append(futures, w.add(context.WithoutCancel(ctx), tessera.NewEntry(row.Envelope)))
+		futures = append(futures, w.add(context.WithoutCancel(ctx), row.entry))
 	}
 	w.guard.compare()
 	if len(rows) == batchSize {

@@ -48,13 +48,13 @@ func (g *guard) forgetBefore(size uint64) {
 	}
 }
 
-// expect adds the entry that is about to be added to the log; with compare the
-// tree that ends with it may be signed.
-func (g *guard) expect(entry []byte, compare bool) {
+// expect adds the leaf hash of the entry that is about to be added to the log;
+// with compare the tree that ends with it may be signed.
+func (g *guard) expect(leaf []byte, compare bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	// The range was made by us and leaves are single: this can not fail.
-	if err := g.rng.Append(rfc6962.DefaultHasher.HashLeaf(entry), nil); err != nil {
+	if err := g.rng.Append(leaf, nil); err != nil {
 		g.why = err
 		return
 	}
