@@ -86,7 +86,7 @@ func (p *Policy) Open(raw []byte) (*Checkpoint, error) {
 		return nil, refuse(CodeCheckpoint, "the checkpoint is not signed by log %q", p.Log.Origin())
 	}
 	if p.quorum != nil && !p.quorum(signed) {
-		return nil, refuse(CodeQuorum, "the checkpoint of size %d is cosigned by %d of the policy's witnesses, which is not a quorum", c.Size, len(signed))
+		return nil, refuse(CodeQuorum, "the checkpoint of size %d is cosigned by %d of the policy's witnesses, which is not a quorum (one from before a change asks other witnesses: get a new bundle, or leave it out and read the log)", c.Size, len(signed))
 	}
 	return c, nil
 }
