@@ -50,6 +50,7 @@ var testEdges = map[string][]string{
 var public = map[string][]string{
 	"statement":         nil,
 	"verify":            {"statement"},
+	"update":            {"statement", "verify"},
 	"verify/verifytest": {"statement", "verify"},
 }
 
