@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,6 +42,25 @@ func TestBackupOfPostgreSQL(t *testing.T) {
 	}
 	if !strings.Contains(restored, "pg_restore") {
 		t.Errorf("restore does not say how the database comes back: %s", restored)
+	}
+
+	// A new database server, the dump in it, and the vendor goes on where it was.
+	fresh := storetest.Postgres(t)
+	dumped := filepath.Join(dir, "r", dumpFile)
+	if out, err := exec.Command("pg_restore", "--exit-on-error", "--clean", "--if-exists", "--no-owner", "--dbname="+fresh, dumped).CombinedOutput(); err != nil {
+		t.Fatalf("pg_restore: %v: %s", err, out)
+	}
+	config := filepath.Join(dir, "r", configFile)
+	text, err := os.ReadFile(config)
+	if err != nil || !bytes.Contains(text, []byte(dsn)) {
+		t.Fatalf("the restored %s does not name the database: %v", configFile, err)
+	}
+	if err := os.WriteFile(config, bytes.ReplaceAll(text, []byte(dsn), []byte(fresh)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command("key", "create", "approver-3", "--role", "approver", "-C", filepath.Join(dir, "r"))
+	if said := command("log", "check", "-C", filepath.Join(dir, "r")); !strings.Contains(said, "8 entries") {
+		t.Errorf("the restored vendor's log: %s", said)
 	}
 
 	t.Setenv("PATH", "")
