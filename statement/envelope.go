@@ -80,9 +80,8 @@ func (e *Envelope) AddSignature(s Signer) error {
 }
 
 // SignedBy tells whether sig is public's signature over the envelope's payload.
-func (e *Envelope) SignedBy(public ed25519.PublicKey, sig Signature) bool {
-	return len(public) == ed25519.PublicKeySize && sig.KeyID == KeyID(public) &&
-		ed25519.Verify(public, PAE(e.PayloadType, e.Payload), sig.Sig)
+func (e *Envelope) SignedBy(public []byte, sig Signature) bool {
+	return sig.KeyID == KeyID(public) && PublicKey(public).Verify(PAE(e.PayloadType, e.Payload), sig.Sig)
 }
 
 // Format returns the envelope's one encoding: a log entry's bytes. What
@@ -136,19 +135,11 @@ func (e *Envelope) check() error {
 		if slices.ContainsFunc(e.Signatures[:i], func(o Signature) bool { return o.KeyID == s.KeyID }) {
 			return fmt.Errorf("signatures[%d]: key %s stands twice", i, s.KeyID)
 		}
-		if len(s.Sig) != ed25519.SignatureSize {
-			return fmt.Errorf("signatures[%d]: an Ed25519 signature has 64 bytes; this one has %d", i, len(s.Sig))
+		if len(s.Sig) != ed25519.SignatureSize && !isLowS(s.Sig) {
+			return fmt.Errorf("signatures[%d]: neither an Ed25519 signature (64 bytes) nor a P-256 one (DER, low s); it has %d bytes", i, len(s.Sig))
 		}
 	}
 	return nil
-}
-
-// KeyID is the TUF key id of an Ed25519 public key: the SHA-256 of the key
-// object in canonical JSON (TUF 1.0, section 4.2), in hex. Statements and the
-// TUF root use the same ids.
-func KeyID(public ed25519.PublicKey) string {
-	sum := sha256.Sum256([]byte(`{"keytype":"ed25519","keyval":{"public":"` + hex.EncodeToString(public) + `"},"scheme":"ed25519"}`))
-	return hex.EncodeToString(sum[:])
 }
 
 // HashOf is the SHA-256 of an encoded envelope in hex: how statements name each

@@ -1,7 +1,6 @@
 package statement
 
 import (
-	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,7 @@ const KeyType = "https://clerestory.dev/key/v1"
 
 // Roles are what a key can be trusted for. The TUF root lists the root keys;
 // every other key gets its role from a key statement.
-var Roles = []string{"approver", "builder", "programme", "rebuilder", "release", "source"}
+var Roles = []string{"approver", "builder", "programme", "rebuilder", "release", "source", "tester"}
 
 // What a key statement does.
 const (
@@ -29,7 +28,7 @@ const (
 type Key struct {
 	Action string `json:"action"` // grant, retire or revoke
 	KeyID  string `json:"keyid"`
-	Public []byte `json:"publicKey"` // 32 bytes, Ed25519
+	Public []byte `json:"publicKey"` // raw: see [PublicKey]
 	Role   string `json:"role"`
 	// Holder is the programme's id of the person or machine that holds the key,
 	// never a person's name or address. Two keys of one holder count once.
@@ -51,8 +50,8 @@ func (k *Key) Validate(subject []Subject) error {
 	switch {
 	case k.Action != KeyGrant && k.Action != KeyRetire && k.Action != KeyRevoke:
 		return fmt.Errorf("action %q must be grant, retire or revoke", clip(k.Action))
-	case len(k.Public) != ed25519.PublicKeySize:
-		return fmt.Errorf("publicKey must have %d bytes", ed25519.PublicKeySize)
+	case PublicKey(k.Public).Check() != nil:
+		return fmt.Errorf("publicKey: %w", PublicKey(k.Public).Check())
 	case k.KeyID != KeyID(k.Public):
 		return errors.New("keyid does not belong to publicKey")
 	case !slices.Contains(Roles, k.Role):
@@ -78,7 +77,7 @@ func (k *Key) Validate(subject []Subject) error {
 }
 
 // KeySubject is the subject of statements about a key.
-func KeySubject(public ed25519.PublicKey) Subject {
+func KeySubject(public []byte) Subject {
 	return Subject{Name: "key:" + KeyID(public), Digest: map[string]string{"sha256": HashOf(public)}}
 }
 
