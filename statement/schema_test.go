@@ -53,6 +53,11 @@ func samples(t *testing.T) map[string][][]byte {
 	v.Key(statement.Key{Action: "revoke", Role: "release", Holder: "rel", Products: []string{"*"}, Since: 3, Reason: "lost"}, v.Keys["rel"], v.RootKeys...)
 	v.Say([]statement.Subject{{Name: "programme:lantern-works", Digest: map[string]string{"sha256": verifytest.SHA256("x")}}},
 		&statement.Programme{Vendor: "lantern-works", Name: "Lantern Works", Files: map[string]string{"programme.yaml": verifytest.SHA256("y")}, Changes: []string{"first"}, At: verifytest.At}, v.Keys["ada"])
+	tester := verifytest.NewKey("tst")
+	v.Grant(tester, "tester", "tst", verifytest.Product)
+	v.Say([]statement.Subject{{Name: "hashes.hsb", Digest: map[string]string{"sha256": verifytest.SHA256("z")}}},
+		&statement.TestResult{Result: statement.TestFailed, Configuration: []statement.Resource{{Name: "replay-clean"}}, FailedTests: []string{"calc.exe"},
+			Clerestory: statement.TestFacts{Product: verifytest.Product, Numbers: map[string]int64{"files": 2}, At: verifytest.At}}, tester)
 	out := map[string][][]byte{}
 	for _, raw := range v.Log.Entries {
 		e, err := statement.ParseEnvelope(raw)
@@ -100,7 +105,11 @@ func TestSchemasRefuseWhatValidateRefuses(t *testing.T) {
 			{`"files":3`, `"files":9007199254740992`}, {`"name":"linux/lantern"`, `"name":""`}, {sum, strings.ToUpper(sum)}, {`"size":4`, `"size":-1`}, {`"at":"2026-03-01T`, `"at":"2026-02-30T`},
 			{`lantern-1.2.0.cdx.json`, `../sbom`}, {`lantern-1.2.0.cdx.json`, `a//b`}, {`lantern-1.2.0.cdx.json`, `C:b`}, {`"commit":"1f`, `"commit":"`}, {`"_type":"https`, `"_type":"http`},
 		},
-		"build":  {{`"externalParameters":{`, `"externalParameters":[],"x":{`}, {`"id":"https://bld.example/builder"`, `"id":""`}, {`{"gitCommit":"1f`, `{"gitCommit":"f`}, {`"startedOn":"2026`, `"startedOn":"26`}},
+		"build": {{`"externalParameters":{`, `"externalParameters":[],"x":{`}, {`"id":"https://bld.example/builder"`, `"id":""`}, {`{"gitCommit":"1f`, `{"gitCommit":"f`}, {`"startedOn":"2026`, `"startedOn":"26`}},
+		"test": {
+			{`"result":"FAILED"`, `"result":"failed"`}, {`"result":"FAILED"`, `"result":"PASSED"`}, {`[{"name":"replay-clean"}]`, `[]`}, {`["calc.exe"]`, `[""]`},
+			{`"files":2`, `"files":-2`}, {`"files":2`, `"":2`}, {`"product":"lantern"`, `"product":"Lantern"`}, {`"at":"2026`, `"at":"26`},
+		},
 		"source": {{`"files":321`, `"files":-1`}, {`"files":321`, `"files":null`}, {`"files":321`, `"files":1.5`}, {`"gitTree":`, `"gittree":`}, {`"repository":"https:`, `"repository":"\u202ehttps:`}},
 		"key": {
 			{`"action":"grant"`, `"action":"give"`}, {`"role":"source"`, `"role":"root"`}, {`"holder":"src"`, `"holder":"Ada Lovelace"`}, {`"products":["lantern"]`, `"products":[]`},
@@ -131,7 +140,7 @@ func TestSchemasRefuseWhatValidateRefuses(t *testing.T) {
 func TestSchemasHaveTheMembersOfTheGoTypes(t *testing.T) {
 	for kind, p := range map[string]any{
 		"release": statement.Release{}, "build": statement.Build{}, "source": statement.Source{}, "key": statement.Key{},
-		"programme": statement.Programme{}, "revocation": statement.Revocation{},
+		"programme": statement.Programme{}, "test": statement.TestResult{}, "revocation": statement.Revocation{},
 	} {
 		node := schemaNode(t, kind)
 		sameMembers(t, kind, node, reflect.TypeFor[statement.Statement]())

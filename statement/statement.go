@@ -72,6 +72,7 @@ type Kind struct {
 var Kinds = []Kind{
 	{"release", ReleaseType, "A release was approved and published", func() Predicate { return new(Release) }},
 	{"build", BuildType, "A builder made these bytes from that source", func() Predicate { return new(Build) }},
+	{"test", TestResultType, "A tester ran this on these bytes", func() Predicate { return new(TestResult) }},
 	{"source", SourceType, "A source tree was published", func() Predicate { return new(Source) }},
 	{"key", KeyType, "A key was given a role, retired or revoked", func() Predicate { return new(Key) }},
 	{"programme", ProgrammeType, "The transparency programme changed", func() Predicate { return new(Programme) }},

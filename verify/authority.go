@@ -114,6 +114,9 @@ func productOf(s *statement.Statement) string {
 	if r, err := statement.As(s, &statement.Source{}); err == nil {
 		return r.Product
 	}
+	if r, err := statement.As(s, &statement.TestResult{}); err == nil {
+		return r.Clerestory.Product
+	}
 	return ""
 }
 
@@ -146,6 +149,30 @@ func (a *Authority) signers(e Entry, role, product string) []Signer {
 		}
 	}
 	return found
+}
+
+// Tested tells whether entries hold a believed, unrevoked test of product that
+// passed this gate on all files with these digests (SHA-256, hex), and who ran it.
+// A test that names another product, or none, counts for nothing: its tester was
+// not asked about this one. Of several, the last one counts, so that a failure
+// after a pass is not outvoted.
+func (a *Authority) Tested(entries []Entry, gate, product string, sums []string) (Entry, []Signer) {
+	for _, e := range slices.Backward(entries) {
+		r, err := statement.As(e.Statement, &statement.TestResult{})
+		if err != nil || product == "" || r.Gate() != gate || r.Clerestory.Product != product || len(sums) == 0 ||
+			slices.ContainsFunc(sums, func(sum string) bool { return !hasDigest(e.Statement, sum) }) {
+			continue
+		}
+		signers, err := a.Believe(e)
+		if _, revoked := a.RevokedBy(e); err != nil || revoked {
+			continue // a stranger's statement neither opens nor shuts a gate
+		}
+		if r.Result != statement.TestPassed {
+			return Entry{}, nil
+		}
+		return e, signers
+	}
+	return Entry{}, nil
 }
 
 // Signers lists every good signature of a statement with the role that its key
@@ -185,6 +212,12 @@ func (a *Authority) Believe(e Entry) ([]Signer, error) {
 		return need(s.Product, "source")
 	case statement.BuildType:
 		return need("", "builder", "rebuilder")
+	case statement.TestResultType:
+		r, err := statement.As(e.Statement, &statement.TestResult{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return need(r.Clerestory.Product, "tester")
 	case statement.ProgrammeType:
 		return need("", "programme")
 	case statement.RevocationType:

@@ -51,6 +51,25 @@ func edited(v *verifytest.Vendor, subject []statement.Subject, p statement.Predi
 	return []byte(out)
 }
 
+// sayTest says that the gate replay-clean passed on files.
+func sayTest(v *verifytest.Vendor, files map[string]string, change func(*statement.TestResult), by *verifytest.Key) int64 {
+	r := &statement.TestResult{
+		Result:        statement.TestPassed,
+		Configuration: []statement.Resource{{Name: "replay-clean"}, {Name: "toolchain", Digest: map[string]string{"sha256": verifytest.SHA256("corpus")}}},
+		PassedTests:   []string{"no new match in toolchain"},
+		Clerestory: statement.TestFacts{Product: verifytest.Product, Numbers: map[string]int64{"files": 20000, "newMatches": 0},
+			Report: statement.Resource{Name: "replay.json", Digest: map[string]string{"sha256": verifytest.SHA256("report")}}, At: verifytest.At},
+	}
+	if change != nil {
+		change(r)
+	}
+	var subject []statement.Subject
+	for _, f := range v.Manifest(files).Files {
+		subject = append(subject, statement.Subject{Name: f.Name, Digest: map[string]string{"sha256": f.SHA256}})
+	}
+	return v.Say(subject, r, by)
+}
+
 var goodCases = []attack{
 	{"good", "A file as it was released, and rebuilt by somebody else.", verify.Verified, "", released},
 	{"good-renamed", "The same bytes under another name.", verify.Verified, "", func(v *verifytest.Vendor) input {
@@ -81,6 +100,11 @@ var goodCases = []attack{
 	{"good-unknown-kind", "The bundle holds a statement of a kind that nobody knows yet.", verify.Verified, "", func(v *verifytest.Vendor) input {
 		payload := `{"_type":"https://in-toto.io/Statement/v1","subject":[{"name":"x","digest":{"sha256":"` + verifytest.SHA256("x") + `"}}],"predicateType":"https://example.org/weather/v1","predicate":{"Sky":"blue","sky":1e300,"none":null}}`
 		v.Log.Add(v.Envelope([]byte(payload), verifytest.NewKey("stranger")))
+		return released(v)
+	}},
+	{"good-tested", "A tester's statement about the release's files stands in the bundle.", verify.Verified, "", func(v *verifytest.Vendor) input {
+		v.Grant(verifytest.NewKey("tst"), "tester", "tst", verifytest.Product)
+		sayTest(v, verifytest.Files(), nil, verifytest.NewKey("tst"))
 		return released(v)
 	}},
 	{"good-unknown-members", "A source statement with members of a later version.", verify.Verified, "", func(v *verifytest.Vendor) input {

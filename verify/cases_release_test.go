@@ -34,6 +34,12 @@ func ending(k statement.Key, before bool) func(v *verifytest.Vendor) input {
 }
 
 var keyCases = []attack{
+	{"test-passed-with-a-failure", "A test statement that says PASSED and names a failed test.", verify.Refused, verify.CodeStatement, func(v *verifytest.Vendor) input {
+		r := &statement.TestResult{Result: statement.TestFailed, Configuration: []statement.Resource{{Name: "replay-clean"}}, FailedTests: []string{"calc.exe"}}
+		sub := []statement.Subject{{Name: "lantern", Digest: map[string]string{"sha256": verifytest.SHA256("the program")}}}
+		v.Log.Add(v.Envelope(edited(v, sub, r, `"FAILED"`, `"PASSED"`), verifytest.NewKey("tst")))
+		return released(v)
+	}},
 	{"key-signed-by-one-root-key", "A key statement with one root signature where two are needed.", verify.Refused, verify.CodeSignature, func(v *verifytest.Vendor) input {
 		v.Key(statement.Key{Action: "grant", Role: "approver", Holder: "eve", Products: []string{"*"}}, verifytest.NewKey("eve"), v.RootKeys[0])
 		return released(v)

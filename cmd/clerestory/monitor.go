@@ -30,7 +30,7 @@ type monitorCmd struct {
 	Kind      string        `help:"Only this kind, such as release, key or a predicate type's URI."`
 	Subject   string        `help:"Only about this subject: its name, or a digest in hex."`
 	Signer    string        `help:"Only signed by this key (its id)."`
-	Role      string        `enum:",approver,builder,programme,rebuilder,release,root,source" default:"" help:"Only signed by a key that had this role at that entry: approver, builder, programme, rebuilder, release, root or source."`
+	Role      string        `enum:",approver,builder,programme,rebuilder,release,root,source,tester" default:"" help:"Only signed by a key that had this role at that entry: approver, builder, programme, rebuilder, release, root, source or tester."`
 	Post      string        `placeholder:"URL" help:"Send each statement to this URL as JSON (POST) instead of printing it."`
 	Every     time.Duration `default:"10s" help:"Time between two looks."`
 	Once      bool          `help:"End after one look."`

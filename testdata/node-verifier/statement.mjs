@@ -67,6 +67,8 @@ export function fileName(s) {
   for (const part of s.split('/')) need(part !== '' && part !== '.' && part !== '..' && !part.endsWith(' '), 'file name')
 }
 
+const resource = { name: 'string', uri: 'string', digest: map('string') }
+
 // The kinds: the members of the predicate, and the rules.
 const kinds = {
   'https://clerestory.dev/release/v1': {
@@ -97,7 +99,7 @@ const kinds = {
     shape: {
       buildDefinition: {
         buildType: 'string', externalParameters: 'any', internalParameters: 'any',
-        resolvedDependencies: [{ name: 'string', uri: 'string', digest: map('string') }],
+        resolvedDependencies: [resource],
       },
       runDetails: { builder: { id: 'string' }, metadata: { invocationId: 'string', startedOn: 'string', finishedOn: 'string' } },
     },
@@ -110,6 +112,33 @@ const kinds = {
       if (m.startedOn) time(m.startedOn)
       if (m.finishedOn) time(m.finishedOn)
       p.commit = d.resolvedDependencies.map(r => r.digest.gitCommit).find(c => c) ?? ''
+    },
+  },
+  'https://in-toto.io/attestation/test-result/v0.1': {
+    name: 'test',
+    shape: {
+      result: 'string', configuration: [resource], url: 'string', passedTests: ['string'], warnedTests: ['string'], failedTests: ['string'],
+      clerestory: { product: 'string', numbers: map('integer'), report: resource, at: 'string' },
+    },
+    check(p, subject) {
+      const c = p.clerestory
+      for (const s of subject) need(s.digest.sha256, 'sha256')
+      need(['PASSED', 'WARNED', 'FAILED'].includes(p.result), 'result')
+      need(p.configuration.length >= 1 && p.configuration.length <= 32, 'configuration')
+      need(p.result === 'FAILED' || p.failedTests.length === 0, 'failedTests')
+      for (const r of [...p.configuration, c.report]) {
+        for (const alg in r.digest) digest(alg, r.digest[alg])
+        text(r.name); text(r.uri)
+      }
+      for (const list of [p.passedTests, p.warnedTests, p.failedTests]) {
+        need(list.length <= 500, 'tests')
+        for (const t of list) text(t, 1)
+      }
+      text(p.url)
+      if (c.product) id(c.product)
+      need(Object.keys(c.numbers).length <= 64, 'numbers')
+      for (const n in c.numbers) { text(n, 1); need(c.numbers[n] >= 0, 'numbers') }
+      if (c.at) time(c.at)
     },
   },
   'https://clerestory.dev/source/v1': {
@@ -128,7 +157,7 @@ const kinds = {
     },
     check(p, subject) {
       need(['grant', 'retire', 'revoke'].includes(p.action) && p.publicKey.length === 32 && p.keyid === keyID(p.publicKey), 'key')
-      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'source'].includes(p.role), 'role')
+      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'source', 'tester'].includes(p.role), 'role')
       need(p.products.length >= 1 && p.products.length <= 64, 'products')
       need(p.since >= 0 && (p.since === 0 || p.action === 'revoke') && (p.action === 'grant' || p.reason !== ''), 'since or reason')
       need(subject.length === 1 && subject[0].name === `key:${p.keyid}` && subject[0].digest.sha256 === sha256(p.publicKey).toString('hex'), 'subject')
