@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"crypto/ed25519"
 	"fmt"
 	"math"
 	"slices"
@@ -21,6 +20,13 @@ type grant struct {
 	key   statement.Key
 	from  int64 // valid for entries with from < index < until
 	until int64
+}
+
+// may tells whether the key has role for product at a log entry; product "" asks
+// for any.
+func (g grant) may(role, product string, entry int64) bool {
+	return g.key.Role == role && g.from < entry && entry < g.until &&
+		(product == "" || slices.Contains(g.key.Products, product) || slices.Contains(g.key.Products, "*"))
 }
 
 // Revoked is a statement that was taken back.
@@ -139,10 +145,8 @@ func (a *Authority) signers(e Entry, role, product string) []Signer {
 	found := []Signer{}
 	for _, sig := range e.Envelope.Signatures {
 		for _, g := range a.grants[sig.KeyID] {
-			may := g.key.Role == role && g.from < e.Index && e.Index < g.until &&
-				(product == "" || slices.Contains(g.key.Products, product) || slices.Contains(g.key.Products, "*"))
 			counted := slices.ContainsFunc(found, func(s Signer) bool { return s.Holder == g.key.Holder })
-			if may && !counted && e.Envelope.SignedBy(ed25519.PublicKey(g.key.Public), sig) {
+			if g.may(role, product, e.Index) && !counted && e.Envelope.SignedBy(g.key.Public, sig) {
 				found = append(found, Signer{sig.KeyID, g.key.Holder, role})
 				break
 			}
@@ -218,6 +222,20 @@ func (a *Authority) Believe(e Entry) ([]Signer, error) {
 			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
 		}
 		return need(r.Clerestory.Product, "tester")
+	case statement.AdvisoryType:
+		adv, err := statement.As(e.Statement, &statement.Advisory{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return a.believeSecurity(e, adv.Products())
+	case statement.VEXType:
+		v, err := statement.As(e.Statement, &statement.VEX{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return a.believeSecurity(e, v.ProductIDs())
+	case statement.DisclosureType:
+		return need("", "security")
 	case statement.ProgrammeType:
 		return need("", "programme")
 	case statement.RevocationType:
@@ -232,8 +250,9 @@ func (a *Authority) Believe(e Entry) ([]Signer, error) {
 	return nil, refuse(CodeStatement, "entry %d is of the unknown kind %s", e.Index, e.Statement.PredicateType)
 }
 
-// believeRelease asks for the release role and for as many different approvers
-// as the trusted root demands. Two keys of one holder are one approver.
+// believeRelease asks for as many different holders of the release role, and as
+// many different approvers, as the trusted root demands. Two keys of one holder
+// are one.
 func (a *Authority) believeRelease(e Entry) ([]Signer, error) {
 	r, err := statement.As(e.Statement, &statement.Release{})
 	if err != nil {
@@ -242,6 +261,9 @@ func (a *Authority) believeRelease(e Entry) ([]Signer, error) {
 	by := a.signers(e, "release", r.Product)
 	if len(by) == 0 {
 		return nil, refuse(CodeSignature, "the release at entry %d is not signed by a key that had the role release for %s there", e.Index, r.Product)
+	}
+	if need := a.trust.ReleaseHolders(r.Product, e.Index); len(by) < need {
+		return nil, refuse(CodeSigners, "the release at entry %d is signed by %d holders of the role release; %d are needed for %s", e.Index, len(by), need, r.Product)
 	}
 	approvers := a.signers(e, "approver", r.Product)
 	if need := a.trust.Root.Clerestory.Approvals; len(approvers) < need {

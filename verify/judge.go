@@ -80,7 +80,8 @@ func (j *judgement) run() (err error) {
 		return err
 	}
 	j.report.claim("sbom", j.entry.Index, nil, "%s, sha256 %s", j.release.SBOM.Name, j.release.SBOM.SHA256)
-	j.unchecked() // step 12
+	j.advisories() // step 12
+	j.unchecked()  // step 13
 	return nil
 }
 
@@ -89,7 +90,11 @@ func (j *judgement) claims(signers []Signer) {
 	cp, n := j.ev.Checkpoint, j.entry.Index
 	j.report.claim("log", n, nil, "entry %d of %s, in the state with %d entries of %s, cosigned by %s",
 		n, cp.Origin, cp.Size, timeText(cp.Time()), namesOf(cp))
-	j.report.claim("released", n, withRole(signers, "release"), "%s %s (%s), by %s", j.release.Product, j.release.Version, j.release.Channel, HoldersOf(signers, "release"))
+	by := HoldersOf(signers, "release")
+	if need := j.trust.ReleaseHolders(j.release.Product, n); need > 1 {
+		by += fmt.Sprintf("; %d different holders of the role are needed", need)
+	}
+	j.report.claim("released", n, withRole(signers, "release"), "%s %s (%s), by %s", j.release.Product, j.release.Version, j.release.Channel, by)
 	j.report.claim("approved", n, withRole(signers, "approver"), "by %s; %d different people are needed", HoldersOf(signers, "approver"), j.trust.Root.Clerestory.Approvals)
 }
 

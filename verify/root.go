@@ -2,7 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,7 +18,7 @@ import (
 )
 
 // Root is the signed part of trusted_root.json: a TUF root (TUF 1.0, section
-// 4.3) whose keys are Ed25519, with one more member.
+// 4.3) whose keys are Ed25519 or ECDSA P-256, with one more member.
 type Root struct {
 	Type               string              `json:"_type"`
 	SpecVersion        string              `json:"spec_version"`
@@ -36,8 +35,38 @@ type RootKey struct {
 	KeyType string `json:"keytype"`
 	Scheme  string `json:"scheme"`
 	KeyVal  struct {
-		Public string `json:"public"` // hex
+		Public string `json:"public"` // as [statement.PublicKey.Text] has it
 	} `json:"keyval"`
+}
+
+// NewRootKey is the TUF key of a public key.
+func NewRootKey(public []byte) RootKey {
+	k := statement.PublicKey(public)
+	key := RootKey{KeyType: "ed25519", Scheme: k.Algorithm()}
+	if key.Scheme != "ed25519" {
+		key.KeyType = "ecdsa"
+	}
+	key.KeyVal.Public = k.Text()
+	return key
+}
+
+// Raw is the public key in a TUF key, which must be in the form of NewRootKey.
+func (k RootKey) Raw() (statement.PublicKey, error) {
+	text := k.KeyVal.Public
+	raw, err := hex.DecodeString(text)
+	if k.KeyType == "ecdsa" {
+		lines := strings.Split(text, "\n") // a PEM block of two lines
+		if len(lines) != 5 {
+			return nil, fmt.Errorf("it must be a PEM block of a P-256 key")
+		}
+		raw, err = statement.Base64.DecodeString(lines[1] + lines[2])
+		raw = raw[min(26, len(raw)):] // what stands before the point of P-256
+	}
+	// Only the one form leads back to itself: type, scheme and text.
+	if pub := statement.PublicKey(raw); err == nil && pub.Check() == nil && NewRootKey(pub) == k {
+		return pub, nil
+	}
+	return nil, fmt.Errorf("it must be an Ed25519 or ECDSA P-256 key in its one form")
 }
 
 // RootRole is a TUF role: how many of which keys.
@@ -54,6 +83,9 @@ type Extension struct {
 	Policy string `json:"policy"`
 	// Approvals is how many different people must have approved a release.
 	Approvals int `json:"approvals"`
+	// ReleaseKeys say how many different holders must sign a release with the role
+	// release; without a rule it is one.
+	ReleaseKeys []ReleaseRule `json:"releaseKeys,omitempty"`
 	// Formerly lists the root keys before this version: key statements up to an
 	// entry may carry their signatures instead. Oldest first.
 	Formerly []FormerRoot `json:"formerly,omitempty"`
@@ -73,12 +105,12 @@ type Trust struct {
 	Policy    *Policy
 	file      []byte
 	canonical []byte
-	keys      map[string]ed25519.PublicKey // the root role's keys, by key id
+	keys      map[string]statement.PublicKey // the root role's keys, by key id
 	former    []former
 }
 
 type former struct {
-	keys      map[string]ed25519.PublicKey
+	keys      map[string]statement.PublicKey
 	threshold int
 	until     int64
 }
@@ -232,20 +264,22 @@ func (t *Trust) check() error {
 	if !ok || role.Threshold < 1 || role.Threshold > len(role.KeyIDs) {
 		return fmt.Errorf("roles.root needs a threshold of 1 to its number of keys")
 	}
-	t.keys = map[string]ed25519.PublicKey{}
+	t.keys = map[string]statement.PublicKey{}
 	for _, id := range role.KeyIDs {
-		k, ok := r.Keys[id]
-		pub, err := hex.DecodeString(k.KeyVal.Public)
-		if !ok || k.KeyType != "ed25519" || k.Scheme != "ed25519" || err != nil || len(pub) != ed25519.PublicKeySize || hex.EncodeToString(pub) != k.KeyVal.Public {
-			return fmt.Errorf("key %s must be an Ed25519 key", id)
+		pub, err := r.Keys[id].Raw()
+		if err != nil {
+			return fmt.Errorf("key %s: %w", id, err)
 		}
-		if statement.KeyID(pub) != id {
+		if pub.ID() != id {
 			return fmt.Errorf("key id %s does not belong to its key", id)
 		}
 		t.keys[id] = pub
 	}
 	if len(t.keys) != len(role.KeyIDs) {
 		return fmt.Errorf("roles.root names a key twice")
+	}
+	if err := checkReleaseKeys(ext.ReleaseKeys); err != nil {
+		return err
 	}
 	for i, f := range ext.Formerly {
 		fm, err := parseFormer(f)
@@ -268,13 +302,14 @@ func (t *Trust) check() error {
 }
 
 func parseFormer(f FormerRoot) (former, error) {
-	fm := former{keys: map[string]ed25519.PublicKey{}, threshold: f.Threshold, until: f.Until}
+	fm := former{keys: map[string]statement.PublicKey{}, threshold: f.Threshold, until: f.Until}
 	for _, k := range f.Keys {
-		pub, err := hex.DecodeString(k)
-		if err != nil || len(pub) != ed25519.PublicKeySize || hex.EncodeToString(pub) != k {
-			return fm, fmt.Errorf("x-clerestory.formerly: a key is not 32 bytes of hex")
+		raw, err := hex.DecodeString(k)
+		pub := statement.PublicKey(raw)
+		if err != nil || pub.Check() != nil || hex.EncodeToString(raw) != k {
+			return fm, fmt.Errorf("x-clerestory.formerly: a key is not a raw public key in hex")
 		}
-		fm.keys[statement.KeyID(pub)] = pub
+		fm.keys[pub.ID()] = pub
 	}
 	if f.Threshold < 1 || f.Threshold > len(fm.keys) || f.Until < 0 {
 		return fm, fmt.Errorf("x-clerestory.formerly: threshold or until is out of range")
@@ -288,7 +323,7 @@ func (t *Trust) signedBy(by *Trust, sigs []rootSignature) error {
 	for _, s := range sigs {
 		raw, err := hex.DecodeString(s.Sig)
 		lower := err == nil && hex.EncodeToString(raw) == s.Sig
-		if pub, ok := by.keys[s.KeyID]; ok && lower && ed25519.Verify(pub, t.canonical, raw) {
+		if pub, ok := by.keys[s.KeyID]; ok && lower && pub.Verify(t.canonical, raw) {
 			good[s.KeyID] = true
 		}
 	}

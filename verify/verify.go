@@ -66,6 +66,7 @@ const (
 	CodeProof      = "bad-proof"         // the entry is not where the proof says
 	CodeStatement  = "bad-statement"     // not a statement, or against its kind's rules
 	CodeSignature  = "bad-signature"     // not signed by keys that may say this
+	CodeSigners    = "too-few-signers"   // fewer holders of the role release than the trusted root asks for
 	CodeApprovals  = "too-few-approvals" // fewer people than the trusted root asks for
 	CodeOtherFile  = "not-released"      // nothing released has these bytes
 	CodeProvenance = "bad-provenance"    // source, build and release do not fit together
