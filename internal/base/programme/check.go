@@ -23,6 +23,7 @@ func check(p *Programme, d *decoded) {
 	d.link("log.url", p.Log.URL, "https", "http")
 	d.products(p.Products)
 	d.people(p)
+	d.rules(p)
 	d.security(p.Security)
 }
 

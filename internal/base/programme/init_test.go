@@ -185,6 +185,7 @@ type node struct {
 	Properties           map[string]*node `json:"properties"`
 	Required             []string         `json:"required"`
 	Items                *node            `json:"items"`
+	Ref                  string           `json:"$ref"`
 	AdditionalProperties *bool            `json:"additionalProperties"`
 }
 
@@ -199,6 +200,9 @@ func TestTheSchemaHasExactlyTheKeysThatWeRead(t *testing.T) {
 func sameKeys(t *testing.T, path string, typ reflect.Type, n *node) {
 	switch typ.Kind() {
 	case reflect.Slice:
+		if n.Items == nil && n.Ref != "" && typ.Elem().Kind() == reflect.String {
+			return // a list of words that several keys share
+		}
 		if n.Items == nil {
 			t.Errorf("%s: no items in the schema", path)
 			return

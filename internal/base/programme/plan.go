@@ -102,13 +102,30 @@ func (pl *plan) products(old, new []Product) {
 		was, known := byID(old, p.ID)
 		if !known {
 			pl.add(of, "added, with channels %s", strings.Join(p.Channels, ", "))
+			pl.rules(of, nil, p.Rules)
 			continue
 		}
 		pl.free(of, "name", was.Name, p.Name)
 		pl.free(of, "description", was.Description, p.Description)
 		pl.free(of, "repository", was.Repository, p.Repository)
 		pl.set(of, "channel", was.Channels, p.Channels)
+		pl.rules(of, was.Rules, p.Rules)
 	}
+}
+
+// rules tells of each rule that is new or no more; a changed one is both.
+func (pl *plan) rules(of string, old, new []Rule) {
+	lines := func(rules []Rule) (all []string) {
+		for _, r := range rules {
+			channels := strings.Join(r.Channels, ", ")
+			if channels == "" {
+				channels = "other channels"
+			}
+			all = append(all, "for "+channels+": "+r.String())
+		}
+		return all
+	}
+	pl.set(of, "release rule", lines(old), lines(new))
 }
 
 func (pl *plan) set(of, what string, old, new []string) {

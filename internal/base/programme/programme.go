@@ -46,7 +46,7 @@ var Limits = struct {
 	Approvals       int
 	Contacts        int // of security.txt; also its languages
 }{
-	File: 256 << 10, Folder: 8 << 20, Files: 400, Folders: 100, Deep: 8,
+	File: 256 << 10, Folder: 8 << 20, Files: 400, Folders: 100, Deep: 10,
 	Tokens: 60_000, OneLine: 400, Column: 60, Problems: 100,
 	FileList: 38 << 10, Changes: 5 << 10,
 	Name: 120, Line: 512, Text: 4096,
@@ -91,13 +91,14 @@ type Product struct {
 	Description string   `yaml:"description" is:"what it does, in a sentence or two"`
 	Repository  string   `yaml:"repository" is:"where its source is: a URL or a name"`
 	Channels    []string `yaml:"channels" is:"the channels that it is released on, such as stable"`
+	Rules       []Rule   `yaml:"rules,omitempty" is:"how its releases come about; without rules, the approvals above and one signature"`
 }
 
 // Person is somebody, or a machine, that acts for the vendor.
 type Person struct {
 	ID    string   `yaml:"id" is:"a short id, which statements and keys use in place of a name"`
 	Name  string   `yaml:"name,omitempty" is:"the name that colleagues see; it never leaves this folder"`
-	Roles []string `yaml:"roles" is:"what the person may do: admin, approver, release-engineer, auditor"`
+	Roles []string `yaml:"roles" is:"what the person may do: admin, approver, release-engineer, auditor, duty-officer"`
 }
 
 // The roles that a person can have.
@@ -106,10 +107,11 @@ const (
 	Approver        = "approver"
 	ReleaseEngineer = "release-engineer"
 	Auditor         = "auditor"
+	DutyOfficer     = "duty-officer" // approves when it can not wait
 )
 
 // Roles lists the roles that a person can have.
-var Roles = []string{Admin, Approver, ReleaseEngineer, Auditor}
+var Roles = []string{Admin, Approver, ReleaseEngineer, Auditor, DutyOfficer}
 
 // Security is the content of security.txt; see [Programme.SecurityTxt].
 type Security struct {

@@ -53,7 +53,7 @@ var Actions = []Action{
 const Public = "public"
 
 // Roles is the vocabulary of roles: Role::"approver" in a policy.
-var Roles = []string{"admin", "approver", "release-engineer", "auditor", Public}
+var Roles = []string{"admin", "approver", "release-engineer", "auditor", "duty-officer", Public}
 
 func knownAction(name string) bool {
 	return slices.ContainsFunc(Actions, func(a Action) bool { return a.Name == name })
