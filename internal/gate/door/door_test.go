@@ -204,6 +204,28 @@ func TestAPersonEnrolsSignsInAndOutInABrowser(t *testing.T) {
 	})
 }
 
+func TestATouchIsAskedOfWhoeverIsSignedIn(t *testing.T) {
+	each(t, func(t *testing.T, h *house) {
+		const body = `{"action":"release:approve","object":"release:app/1.2"}`
+		h.want(h.send("POST", "/gate/touch", body, nil), http.StatusForbidden)
+		d, cookies := h.enrol(passkey.Person{ID: "bob", Name: "Bob", Roles: []string{"approver"}})
+		var b begun
+		if err := json.Unmarshal([]byte(h.want(h.send("POST", "/gate/touch", body, cookies), http.StatusOK)), &b); err != nil {
+			t.Fatal(err)
+		}
+		o, err := virtualwebauthn.ParseAssertionOptions(string(b.Options))
+		if err != nil || len(o.AllowCredentials) != 1 {
+			t.Fatalf("%+v %v", o, err)
+		}
+		d.key.Counter++
+		answer := fmt.Sprintf(`{"ceremony":%q,"credential":%s}`, b.Ceremony, virtualwebauthn.CreateAssertionResponse(site, d.auth, d.key, *o))
+		if err := h.people.Touch(ctx, bob, "release:approve", "release:app/1.2", answer); err != nil {
+			t.Fatalf("%v; %s", err, h.log.String())
+		}
+		h.want(h.send("POST", "/gate/touch", `{"action":"release:approve","object":""}`, cookies), http.StatusBadRequest)
+	})
+}
+
 func TestAPrivilegedPageIsForThoseWhomThePoliciesNameAndIsRecorded(t *testing.T) {
 	each(t, func(t *testing.T, h *house) {
 		_, approver := h.enrol(bob)

@@ -18,6 +18,7 @@ import (
 //	POST enrol/finish    {ceremony, credential} -> {person}, and the cookie
 //	POST sign-in/begin   {}                     -> {ceremony, options}
 //	POST sign-in/finish  {ceremony, credential} -> {person}, and the cookie
+//	POST touch           {action, object}       -> {ceremony, options}, for a form that is sent with the answer
 //	POST demo            {person}               -> {person}, and the cookie
 //	POST sign-out        {}                     -> {person: null}
 //	GET  session                                -> {person}, null for a visitor
@@ -39,6 +40,7 @@ func (d *Door) routes() http.Handler {
 	handle("POST "+Prefix+"enrol/finish", d.finishEnrol)
 	handle("POST "+Prefix+"sign-in/begin", d.beginSignIn)
 	handle("POST "+Prefix+"sign-in/finish", d.finishSignIn)
+	handle("POST "+Prefix+"touch", d.beginTouch)
 	handle("POST "+Prefix+"demo", d.demo)
 	handle("POST "+Prefix+"sign-out", d.signOut)
 	handle("GET "+Prefix+"session", func(_ http.ResponseWriter, r *http.Request) (any, error) { return shownOf(Actor(r.Context())), nil })
@@ -51,6 +53,8 @@ type input struct {
 	Ceremony   string          `json:"ceremony"`
 	Credential json.RawMessage `json:"credential"`
 	Person     string          `json:"person"`
+	Action     string          `json:"action"`
+	Object     string          `json:"object"`
 }
 
 // read takes an attempt from the caller's allowance and decodes the body. JSON
@@ -132,6 +136,17 @@ func (d *Door) finishSignIn(w http.ResponseWriter, r *http.Request) (any, error)
 	}
 	signed, err := d.cfg.People.FinishSignIn(r.Context(), in.Ceremony, in.Credential, r.UserAgent())
 	return d.welcome(w, r, signed, err)
+}
+
+// beginTouch asks the passkey of whoever is signed in about one action on one
+// object. The page's form carries the answer to the room, which spends it.
+func (d *Door) beginTouch(w http.ResponseWriter, r *http.Request) (any, error) {
+	in, err := d.read(w, r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := d.cfg.People.BeginTouch(r.Context(), Actor(r.Context()), in.Action, in.Object)
+	return begun{b.Ceremony, b.Options}, err
 }
 
 func (d *Door) demo(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -38,8 +38,8 @@ func (a *account) WebAuthnName() string                       { return a.person.
 func (a *account) WebAuthnDisplayName() string                { return a.person.Name }
 func (a *account) WebAuthnCredentials() []webauthn.Credential { return a.keys }
 
-// begin keeps the challenge until the answer comes.
-func (s *Service) begin(ctx context.Context, tx *store.Tx, purpose, invitation string, data *webauthn.SessionData, options any, now time.Time) (Begun, error) {
+// begin keeps the challenge, as data, until the answer comes or life is over.
+func (s *Service) begin(ctx context.Context, tx *store.Tx, purpose, invitation string, data, options any, now time.Time, life time.Duration) (Begun, error) {
 	token, err := newToken(s.cfg.Random)
 	if err != nil {
 		return Begun{}, err
@@ -63,7 +63,7 @@ func (s *Service) begin(ctx context.Context, tx *store.Tx, purpose, invitation s
 		return Begun{}, fault.Unavailable.New("too many people are signing in at once; try again in a few minutes")
 	}
 	if _, err := tx.ExecContext(ctx, "INSERT INTO ceremony (hash, purpose, invitation, data, expires_at) VALUES ($1, $2, $3, $4, $5)",
-		token.hash("ceremony"), purpose, invitation, kept, now.Add(s.cfg.Ceremony).UnixMilli()); err != nil {
+		token.hash("ceremony"), purpose, invitation, kept, now.Add(life).UnixMilli()); err != nil {
 		return Begun{}, fmt.Errorf("writing a ceremony: %w", err)
 	}
 	return Begun{Ceremony: token.String(), Options: shown}, nil
@@ -71,11 +71,11 @@ func (s *Service) begin(ctx context.Context, tx *store.Tx, purpose, invitation s
 
 // take ends a ceremony and returns what it was. The row is gone, durably, before
 // the answer is looked at: a challenge is good for one answer, right or wrong.
-func (s *Service) take(ctx context.Context, text, purpose string, now time.Time) (invitation string, data webauthn.SessionData, err error) {
+func (s *Service) take(ctx context.Context, text, purpose string, now time.Time, data any) (invitation string, err error) {
 	over := fault.Denied.New("this took too long or was answered already; begin again")
 	token, err := ParseToken(text)
 	if err != nil {
-		return "", data, over
+		return "", over
 	}
 	hash := token.hash("ceremony")
 	var found, was string
@@ -90,15 +90,15 @@ func (s *Service) take(ctx context.Context, text, purpose string, now time.Time)
 		return err
 	})
 	if err != nil {
-		return "", data, err
+		return "", err
 	}
 	if !sameHash(found, hash) || was != purpose || now.UnixMilli() >= expires {
-		return "", data, over
+		return "", over
 	}
-	if err := json.Unmarshal(raw, &data); err != nil {
-		return "", data, fmt.Errorf("decoding a ceremony: %w", err)
+	if err := json.Unmarshal(raw, data); err != nil {
+		return "", fmt.Errorf("decoding a ceremony: %w", err)
 	}
-	return invitation, data, nil
+	return invitation, nil
 }
 
 // notAccepted is the one answer to whatever is wrong with a response; the

@@ -36,7 +36,7 @@ func (s *Service) BeginEnrol(ctx context.Context, invitationToken string) (Begun
 		if err != nil {
 			return err
 		}
-		begun, err = s.begin(ctx, tx, ceremonyEnrol, in.hash, data, options, now)
+		begun, err = s.begin(ctx, tx, ceremonyEnrol, in.hash, data, options, now, s.cfg.Ceremony)
 		return err
 	})
 	return begun, err
@@ -55,7 +55,8 @@ func newAccount(p kept) (*account, error) {
 // ends the old sessions in the same transaction.
 func (s *Service) FinishEnrol(ctx context.Context, ceremony string, response []byte, userAgent string) (SignedIn, error) {
 	now := s.cfg.Now()
-	hash, data, err := s.take(ctx, ceremony, ceremonyEnrol, now)
+	var data webauthn.SessionData
+	hash, err := s.take(ctx, ceremony, ceremonyEnrol, now, &data)
 	if err != nil {
 		return SignedIn{}, fmt.Errorf("enrolling: %w", err)
 	}

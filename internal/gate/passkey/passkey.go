@@ -10,6 +10,9 @@
 // went back (a cloned authenticator), an admin who recovers himself, and a
 // disabled person, from the next request on.
 //
+// A deed that must not rest on a session alone asks for the passkey again: a
+// [Service.Touch] is good for one action on one object, once, within a minute.
+//
 // It knows no HTTP: package door is the browser's side, and pages are the
 // portal's. There are no passwords.
 //
@@ -39,7 +42,8 @@ var Caps = struct {
 	Name       int // bytes of a person's name
 	Ceremonies int // open ones, of everybody: they cost a row before anybody is known
 	List       int // people, or sessions, on one page
-}{Response: 64 << 10, Name: 200, Ceremonies: 10000, List: 500}
+	Object     int // bytes of what a touch is about
+}{Response: 64 << 10, Name: 200, Ceremonies: 10000, List: 500, Object: 400}
 
 // Guard decides and records. Implementations may be called concurrently.
 type Guard interface {
@@ -56,6 +60,7 @@ type Guard interface {
 type Lifetimes struct {
 	Invitation time.Duration // until it has to be used; 72 h
 	Ceremony   time.Duration // between the two halves of a ceremony; 5 min
+	Touch      time.Duration // between asking for a touch and the deed that it is for; 60 s
 	Idle       time.Duration // of a session without a request; 30 min
 	Session    time.Duration // of a session, however busy; 12 h
 }
@@ -102,6 +107,7 @@ func New(ctx context.Context, db *store.DB, cfg Config) (*Service, error) {
 	}
 	orDefault(&cfg.Invitation, 72*time.Hour)
 	orDefault(&cfg.Ceremony, 5*time.Minute)
+	orDefault(&cfg.Touch, time.Minute)
 	orDefault(&cfg.Idle, 30*time.Minute)
 	orDefault(&cfg.Session, 12*time.Hour)
 	wait := webauthn.TimeoutConfig{Timeout: cfg.Ceremony, TimeoutUVD: cfg.Ceremony}

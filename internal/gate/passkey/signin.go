@@ -25,7 +25,7 @@ func (s *Service) BeginSignIn(ctx context.Context) (Begun, error) {
 	now := s.cfg.Now()
 	var begun Begun
 	err = s.write(ctx, "beginning a sign-in", func(tx *store.Tx) error {
-		begun, err = s.begin(ctx, tx, ceremonySignIn, "", data, options, now)
+		begun, err = s.begin(ctx, tx, ceremonySignIn, "", data, options, now, s.cfg.Ceremony)
 		return err
 	})
 	return begun, err
@@ -41,8 +41,8 @@ var (
 // counter that did not advance, and a disabled person, are refused and recorded.
 func (s *Service) FinishSignIn(ctx context.Context, ceremony string, response []byte, userAgent string) (SignedIn, error) {
 	now := s.cfg.Now()
-	_, data, err := s.take(ctx, ceremony, ceremonySignIn, now)
-	if err != nil {
+	var data webauthn.SessionData
+	if _, err := s.take(ctx, ceremony, ceremonySignIn, now, &data); err != nil {
 		return SignedIn{}, fmt.Errorf("signing in: %w", err)
 	}
 	if len(response) > Caps.Response {
@@ -101,18 +101,25 @@ func (s *Service) signIn(ctx context.Context, tx *store.Tx, data webauthn.Sessio
 	if err := s.cfg.Guard.Note(ctx, tx, p.ID, "session:sign-in", "person:"+p.ID, true); err != nil {
 		return SignedIn{}, "", err
 	}
-	count := int64(key.Authenticator.SignCount)
-	// The condition decides between two answers at the same moment.
-	res, err := tx.ExecContext(ctx, "UPDATE credential SET sign_count = $1, used_at = $2 WHERE id = $3 AND (sign_count < $1 OR (sign_count = 0 AND $1 = 0))",
-		count, now.UnixMilli(), credentialID(key.ID))
-	if err != nil {
-		return SignedIn{}, "", err
-	}
-	if n, err := res.RowsAffected(); err != nil || n != 1 {
-		return SignedIn{}, p.ID, errCloned
+	if err := countUp(ctx, tx, key, now); err != nil {
+		return SignedIn{}, p.ID, err
 	}
 	in, err := s.openSession(ctx, tx, p.Person, userAgent, now)
 	return in, p.ID, err
+}
+
+// countUp keeps a passkey's counter. The condition decides between two answers at
+// the same moment.
+func countUp(ctx context.Context, tx *store.Tx, key *webauthn.Credential, now time.Time) error {
+	res, err := tx.ExecContext(ctx, "UPDATE credential SET sign_count = $1, used_at = $2 WHERE id = $3 AND (sign_count < $1 OR (sign_count = 0 AND $1 = 0))",
+		int64(key.Authenticator.SignCount), now.UnixMilli(), credentialID(key.ID))
+	if err != nil {
+		return fmt.Errorf("counting a passkey's use: %w", err)
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errCloned
+	}
+	return nil
 }
 
 // findAccount reads the person to whom a passkey belongs. Both the passkey and

@@ -40,6 +40,7 @@ func (p *portal) Routes() []frame.Route {
 		gate("POST", "enrol/finish", "Finish it"),
 		gate("POST", "sign-in/begin", "Begin to sign in with a passkey"),
 		gate("POST", "sign-in/finish", "Finish it"),
+		gate("POST", "touch", "Ask for a touch of the passkey for one action on one object; the form of that action carries the answer"),
 		gate("POST", "demo", "Sign in as a person of a demonstration"),
 		gate("POST", "sign-out", "End this session"),
 	}

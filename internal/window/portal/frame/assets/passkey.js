@@ -1,5 +1,5 @@
-// The two ceremonies that only a browser can do: make a passkey with an
-// invitation, and sign in with one. An invitation comes in the address's
+// The ceremonies that only a browser can do: make a passkey with an invitation,
+// sign in with one, and touch it again for a form that changes something. An invitation comes in the address's
 // fragment, which browsers keep to themselves, and is wiped from there at once.
 "use strict";
 (() => {
@@ -27,20 +27,39 @@
       response: { attestationObject: text(r.attestationObject), clientDataJSON: text(r.clientDataJSON), transports: r.getTransports ? r.getTransports() : [] } } });
   };
 
-  const use = async () => {
-    const { ceremony, options } = await ask("sign-in/begin", {});
+  const answer = async ({ ceremony, options }) => {
     const o = options.publicKey;
     const got = await navigator.credentials.get({ publicKey: { ...o, challenge: bytes(o.challenge), allowCredentials: credentials(o.allowCredentials) } });
     const r = got.response;
-    await ask("sign-in/finish", { ceremony, credential: {
+    return { ceremony, credential: {
       id: got.id, rawId: text(got.rawId), type: got.type, authenticatorAttachment: got.authenticatorAttachment || undefined,
       clientExtensionResults: got.getClientExtensionResults(),
-      response: { authenticatorData: text(r.authenticatorData), clientDataJSON: text(r.clientDataJSON), signature: text(r.signature), userHandle: r.userHandle ? text(r.userHandle) : null } } });
+      response: { authenticatorData: text(r.authenticatorData), clientDataJSON: text(r.clientDataJSON), signature: text(r.signature), userHandle: r.userHandle ? text(r.userHandle) : null } } };
   };
+
+  const use = async () => ask("sign-in/finish", await answer(await ask("sign-in/begin", {})));
 
   const told = (e) => e.name === "NotAllowedError" ? "Your browser or authenticator ended this, or it took too long. Try again."
     : e.name === "InvalidStateError" ? "This authenticator has a passkey for you already. Sign in with it."
     : e.message;
+
+  // The touch is asked for when the form is sent, and is good for a minute, once,
+  // for this action on this object only.
+  for (const form of document.querySelectorAll("form[data-touch]")) {
+    form.addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const status = form.querySelector("[role=status]");
+      try {
+        if (!window.PublicKeyCredential) throw new Error("This browser can not use passkeys here (they need https and a recent browser).");
+        status.textContent = "Touch your passkey…";
+        form.elements.touch.value = JSON.stringify(await answer(await ask("touch", { action: form.dataset.touch, object: form.dataset.object })));
+        status.textContent = "Sending…";
+        form.submit();
+      } catch (e) {
+        status.textContent = told(e);
+      }
+    });
+  }
 
   for (const box of document.querySelectorAll("[data-passkey]")) {
     const button = box.querySelector("button");
