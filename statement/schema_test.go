@@ -58,6 +58,11 @@ func samples(t *testing.T) map[string][][]byte {
 	v.Say([]statement.Subject{{Name: "hashes.hsb", Digest: map[string]string{"sha256": verifytest.SHA256("z")}}},
 		&statement.TestResult{Result: statement.TestFailed, Configuration: []statement.Resource{{Name: "replay-clean"}}, FailedTests: []string{"calc.exe"},
 			Clerestory: statement.TestFacts{Product: verifytest.Product, Numbers: map[string]int64{"files": 2}, At: verifytest.At}}, tester)
+	sec := verifytest.NewKey("sec")
+	v.Grant(sec, "security", "sec", verifytest.Product)
+	v.SayAdvisory(nil, sec)
+	v.SayVEX(verifytest.Files(), nil, sec)
+	v.SayDisclosure(nil, sec)
 	out := map[string][][]byte{}
 	for _, raw := range v.Log.Entries {
 		e, err := statement.ParseEnvelope(raw)
@@ -115,6 +120,19 @@ func TestSchemasRefuseWhatValidateRefuses(t *testing.T) {
 			{`"action":"grant"`, `"action":"give"`}, {`"role":"source"`, `"role":"root"`}, {`"holder":"src"`, `"holder":"Ada Lovelace"`}, {`"products":["lantern"]`, `"products":[]`},
 			{`"action":"grant"`, `"since":7,"action":"grant"`}, {`"action":"grant"`, `"action":"retire"`}, {`"publicKey":"`, `"publicKey":"AAAA`}, {`"name":"key:`, `"name":"kez:`},
 		},
+		"advisory": {
+			{`"product":"lantern"`, `"product":"Lantern"`}, {`"tlp":"WHITE"`, `"tlp":"AMBER"`}, {`"status":"final"`, `"status":"draft"`}, {`"id":"CVE-2026-1234"`, `"id":"CVE 2026"`},
+			{`"affected":["1.2.0"],"fixed":["1.2.1"],"notAffected":["1.1.0"]`, `"affected":[]`}, {`"affected":["1.2.0"]`, `"affected":["<1.2"]`}, {`"size":10`, `"size":0`}, {`"id":"LANTERN-2026-001"`, `"id":""`},
+			{`"sha256":"`, `"sha256":"0`}, {`"name":"lantern-2026-001.json"`, `"name":"../x.json"`}, {`"released":"2026`, `"released":"26`}, {`"title":"Lantern can`, `"title":"\u202eLantern can`},
+		},
+		"vex": {
+			{`ns/v0.2.0`, `ns/v9`}, {`"version":1`, `"version":0`}, {`"status":"affected"`, `"status":"maybe"`}, {`"status":"affected"`, `"status":"fixed"`}, {`"status":"affected"`, `"justification":"component_not_present","status":"affected"`},
+			{`,"action_statement":"Update to 1.2.1."`, ``}, {`"@id":"pkg:generic/lantern-works/`, `"@id":"pkg:generic/`}, {`@1.2.0","identifiers"`, `@1.2.0?arch=x","identifiers"`}, {`"author":"Lantern Works"`, `"author":""`},
+		},
+		"disclosure": {
+			{`"fixDays":[9,40]`, `"fixDays":[9,-40]`}, {`"open":3`, `"open":-3`}, {`"from":"2026-02-01T00:00:00Z"`, `"from":"2026-02-01"`}, {`"name":"disclosure:`, `"name":"disclosur:`},
+			{`"triage":1,`, `"triage":-1,`}, {`"receipts":["`, `"receipts":["0`}, {`"received":1`, `"received":1.5`},
+		},
 		"programme":  {{`"vendor":"lantern-works"`, `"vendor":""`}, {`"changes":["first"]`, `"changes":[""]`}, {`"programme.yaml":"`, `"programme.yaml":"0`}, {`"name":"programme:`, `"name":"programm:`}},
 		"revocation": {{`"reason":"it deletes the wrong files"`, `"reason":""`}, {`"entry":9`, `"entry":-9`}, {`"name":"entry:9"`, `"name":"entry:09"`}, {`"product":"lantern"`, `"product":"*"`}},
 	} {
@@ -141,6 +159,7 @@ func TestSchemasHaveTheMembersOfTheGoTypes(t *testing.T) {
 	for kind, p := range map[string]any{
 		"release": statement.Release{}, "build": statement.Build{}, "source": statement.Source{}, "key": statement.Key{},
 		"programme": statement.Programme{}, "test": statement.TestResult{}, "revocation": statement.Revocation{},
+		"advisory": statement.Advisory{}, "vex": statement.VEX{}, "disclosure": statement.Disclosure{},
 	} {
 		node := schemaNode(t, kind)
 		sameMembers(t, kind, node, reflect.TypeFor[statement.Statement]())

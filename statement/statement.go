@@ -75,6 +75,9 @@ var Kinds = []Kind{
 	{"test", TestResultType, "A tester ran this on these bytes", func() Predicate { return new(TestResult) }},
 	{"source", SourceType, "A source tree was published", func() Predicate { return new(Source) }},
 	{"key", KeyType, "A key was given a role, retired or revoked", func() Predicate { return new(Key) }},
+	{"advisory", AdvisoryType, "A security advisory was published", func() Predicate { return new(Advisory) }},
+	{"vex", VEXType, "Which versions a vulnerability affects, for tools", func() Predicate { return new(VEX) }},
+	{"disclosure", DisclosureType, "How reports of weaknesses were dealt with", func() Predicate { return new(Disclosure) }},
 	{"programme", ProgrammeType, "The transparency programme changed", func() Predicate { return new(Programme) }},
 	{"revocation", RevocationType, "A statement was taken back", func() Predicate { return new(Revocation) }},
 }

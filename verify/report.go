@@ -21,19 +21,22 @@ type Artifact struct {
 
 // Report is the result of a verification; its JSON is docs/spec/report.schema.json.
 type Report struct {
-	File       Artifact         `json:"file"`
-	Verdict    string           `json:"verdict"` // verified, refused or unchecked
-	Code       string           `json:"code,omitempty"`
-	Reason     string           `json:"reason"` // one sentence
-	Claims     []Claim          `json:"claims"`
-	NotChecked []NotChecked     `json:"notChecked"`
+	File       Artifact     `json:"file"`
+	Verdict    string       `json:"verdict"` // verified, refused or unchecked
+	Code       string       `json:"code,omitempty"`
+	Reason     string       `json:"reason"` // one sentence
+	Claims     []Claim      `json:"claims"`
+	NotChecked []NotChecked `json:"notChecked"`
+	// Advisories are those that name the file's version. Affected or not, they do
+	// not change the verdict: it says who made the file.
+	Advisories []AdvisoryBrief  `json:"advisories,omitempty"`
 	Checkpoint *CheckpointBrief `json:"checkpoint,omitempty"`
 	Trust      *TrustBrief      `json:"trust,omitempty"`
 }
 
 // Claim is one thing that was checked and holds.
 type Claim struct {
-	Name    string   `json:"name"` // log, released, approved, source, built, rebuilt, sbom, not-revoked
+	Name    string   `json:"name"` // log, released, approved, source, built, rebuilt, sbom, advisory, no-advisory, not-revoked
 	Text    string   `json:"text"`
 	Entry   int64    `json:"entry"` // the log entry that says so; -1 for none
 	Signers []Signer `json:"signers,omitempty"`

@@ -202,8 +202,8 @@ func portalOf(logURL string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(logURL, "/"), "/log")
 }
 
-// readLog checks the whole log and keeps what speaks of the file, and all key
-// and revocation statements. It remembers the checkpoint for the next time.
+// readLog checks the whole log and keeps what speaks of the file, and all key,
+// revocation and advisory statements. It remembers the checkpoint for the next time.
 func readLog(ctx context.Context, t *terminal, where string, trust *verify.Trust, a verify.Artifact) (*verify.Evidence, error) {
 	src, err := tile.Open(where, nil)
 	if err != nil {
@@ -215,7 +215,7 @@ func readLog(ctx context.Context, t *terminal, where string, trust *verify.Trust
 	keep := func(e logread.Entry) {
 		entry := verify.Entry{Index: e.N, Raw: e.Raw, Envelope: e.Envelope, Statement: e.Statement}
 		switch e.Statement.PredicateType {
-		case statement.KeyType, statement.RevocationType:
+		case statement.KeyType, statement.RevocationType, statement.AdvisoryType:
 			ev.Entries = append(ev.Entries, entry)
 		case statement.ReleaseType:
 			rel, err := statement.As(e.Statement, &statement.Release{})

@@ -67,6 +67,15 @@ export function fileName(s) {
   for (const part of s.split('/')) need(part !== '' && part !== '.' && part !== '..' && !part.endsWith(' '), 'file name')
 }
 
+function word(s) {
+  text(s, 1)
+  need(Buffer.byteLength(s) <= 128 && !/[ \n\t"<>]/.test(s), 'word')
+}
+const version = s => need(/^[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}$/.test(s), 'version')
+const steps = { acknowledge: 'integer', triage: 'integer', fix: 'integer', publish: 'integer' }
+const justifications = ['component_not_present', 'vulnerable_code_not_present', 'vulnerable_code_not_in_execute_path',
+  'vulnerable_code_cannot_be_controlled_by_adversary', 'inline_mitigations_already_exist']
+
 const resource = { name: 'string', uri: 'string', digest: map('string') }
 
 // The kinds: the members of the predicate, and the rules.
@@ -157,12 +166,82 @@ const kinds = {
     },
     check(p, subject) {
       need(['grant', 'retire', 'revoke'].includes(p.action) && p.publicKey.length === 32 && p.keyid === keyID(p.publicKey), 'key')
-      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'source', 'tester'].includes(p.role), 'role')
+      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'security', 'source', 'tester'].includes(p.role), 'role')
       need(p.products.length >= 1 && p.products.length <= 64, 'products')
       need(p.since >= 0 && (p.since === 0 || p.action === 'revoke') && (p.action === 'grant' || p.reason !== ''), 'since or reason')
       need(subject.length === 1 && subject[0].name === `key:${p.keyid}` && subject[0].digest.sha256 === sha256(p.publicKey).toString('hex'), 'subject')
       for (const x of p.products) if (x !== '*') id(x)
       id(p.holder); text(p.reason); time(p.at)
+    },
+  },
+  'https://clerestory.dev/advisory/v1': {
+    name: 'advisory',
+    shape: {
+      id: 'string', version: 'string', title: 'string', status: 'string', tlp: 'string', severity: 'string', document: { name: 'string', sha256: 'string', size: 'integer' },
+      vulnerabilities: [{ id: 'string', title: 'string', products: [{ product: 'string', affected: ['string'], fixed: ['string'], notAffected: ['string'], underInvestigation: ['string'] }] }],
+      released: 'string', at: 'string',
+    },
+    check(p, subject) {
+      need(subject.length === 1 && subject[0].name === p.document.name && subject[0].digest.sha256 === p.document.sha256, 'subject')
+      need(['final', 'interim'].includes(p.status) && ['WHITE', 'CLEAR'].includes(p.tlp) && p.document.size >= 1, 'status, tlp or size')
+      need(p.vulnerabilities.length >= 1 && p.vulnerabilities.length <= 64, 'vulnerabilities')
+      need(new Set(p.vulnerabilities.map(v => v.id)).size === p.vulnerabilities.length, 'vulnerability twice')
+      for (const v of p.vulnerabilities) {
+        word(v.id); text(v.title)
+        need(v.products.length >= 1 && v.products.length <= 64 && new Set(v.products.map(x => x.product)).size === v.products.length, 'products')
+        for (const x of v.products) {
+          id(x.product)
+          const all = [...x.affected, ...x.fixed, ...x.notAffected, ...x.underInvestigation]
+          need(all.length >= 1 && all.length <= 256 && new Set(all).size === all.length, 'versions')
+          all.forEach(version)
+        }
+      }
+      word(p.id); version(p.version); text(p.title, 1); text(p.severity); fileName(p.document.name); hexField(p.document.sha256, 32); time(p.released); time(p.at)
+    },
+  },
+  'https://openvex.dev/ns': {
+    name: 'vex',
+    shape: {
+      '@context': 'string', '@id': 'string', author: 'string', role: 'string', timestamp: 'string', version: 'integer', tooling: 'string',
+      statements: [{
+        vulnerability: { name: 'string', description: 'string', aliases: ['string'] }, products: [{ '@id': 'string', identifiers: { purl: 'string' } }], status: 'string',
+        status_notes: 'string', justification: 'string', impact_statement: 'string', action_statement: 'string',
+      }],
+    },
+    check(p, subject) {
+      for (const s of subject) need(s.digest.sha256, 'sha256')
+      need(p['@context'] === 'https://openvex.dev/ns/v0.2.0' && p.version >= 1, 'context or version')
+      need(p.statements.length >= 1 && p.statements.length <= 256, 'statements')
+      for (const s of p.statements) {
+        const not = s.status === 'not_affected', hit = s.status === 'affected'
+        need(not || hit || ['fixed', 'under_investigation'].includes(s.status), 'status')
+        need(s.products.length >= 1 && s.products.length <= 256, 'products')
+        need(s.justification === '' || not && justifications.includes(s.justification), 'justification')
+        need(!not || s.justification || s.impact_statement, 'not_affected without a reason')
+        need(hit === (s.action_statement !== '') && (not || s.impact_statement === ''), 'action or impact')
+        for (const x of s.products) {
+          need(/^pkg:generic\/[a-z0-9][a-z0-9._-]{0,63}\/[a-z0-9][a-z0-9._-]{0,63}@[A-Za-z0-9]([A-Za-z0-9._~-]|%2B){0,63}$/.test(x['@id']), 'purl')
+          need(x.identifiers.purl === '' || x.identifiers.purl === x['@id'], 'purl')
+        }
+        word(s.vulnerability.name); s.vulnerability.aliases.forEach(word); text(s.vulnerability.description)
+        text(s.status_notes); text(s.impact_statement); text(s.action_statement)
+      }
+      text(p['@id'], 1); text(p.author, 1); text(p.role); text(p.tooling); time(p.timestamp)
+    },
+  },
+  'https://clerestory.dev/disclosure/v1': {
+    name: 'disclosure',
+    shape: {
+      from: 'string', to: 'string', received: 'integer', acknowledged: 'integer', triaged: 'integer', fixed: 'integer', published: 'integer', rejected: 'integer',
+      open: 'integer', fixDays: ['integer'], promises: steps, missed: steps, receipts: ['string'], at: 'string',
+    },
+    check(p, subject) {
+      time(p.from); time(p.to); time(p.at)
+      need(subject.length === 1 && subject[0].name === `disclosure:${p.from}/${p.to}` && subject[0].digest.sha256 === sha256(p.receipts.join('\n')).toString('hex'), 'subject')
+      need(p.from < p.to && p.received === p.receipts.length && p.receipts.length <= 500 && p.fixed === p.fixDays.length, 'counts')
+      need(p.fixDays.every((d, i) => i === 0 || p.fixDays[i - 1] <= d) && p.receipts.every((r, i) => i === 0 || p.receipts[i - 1] < r), 'order')
+      for (const r of p.receipts) hexField(r, 32)
+      for (const n of [p.received, p.acknowledged, p.triaged, p.fixed, p.published, p.rejected, p.open, ...p.fixDays, ...Object.values(p.promises), ...Object.values(p.missed)]) need(n >= 0, 'negative')
     },
   },
   'https://clerestory.dev/programme/v1': {

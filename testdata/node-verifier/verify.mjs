@@ -165,7 +165,7 @@ function findRelease(entries, member, sum) {
   return refuse(code, 'no release has these bytes')
 }
 
-// judge is steps 6 to 12.
+// judge is steps 6 to 13; advisories (step 12) never change a verdict.
 function judge(root, { checkpoint, entries }, member, file, now) {
   if (!hex(file.sha256, 32)) return { verdict: 'unchecked', code: '' }
   const { signers, revoked } = authority(root, entries)
