@@ -2,12 +2,13 @@
 // trust and the key statements that follow from it.
 //
 // It promises that a private key is on disk only encrypted with a passphrase
-// (age, scrypt), that a key file is written whole or not at all, and that a key
-// statement it makes is one that package verify believes. It refuses to
-// overwrite a key. It does not decide who may use a key: whoever knows the
-// passphrase does. Hardware keys will join behind [statement.Signer].
+// (age, scrypt), or not at all: then it is with an SSH agent, and maybe on a card
+// behind it, and the file says which one. A key file is written whole or not at
+// all, and a key statement it makes is one that package verify believes. It
+// refuses to overwrite a key. It does not decide who may use a key: whoever knows
+// the passphrase, or reaches the agent, does.
 //
-// Start at [Ring.Create], [Ring.Unlock] and [NewRoot].
+// Start at [Ring.Create], [Ring.Adopt], [Ring.Unlock], [Agent] and [NewRoot].
 package keyring
 
 import (
@@ -44,6 +45,8 @@ const maxKeyFile = 64 << 10
 type Ring struct {
 	Dir        string
 	WorkFactor int // scrypt cost of new keys; 0 means WorkFactor
+	// Agent is asked for the keys whose private part it holds.
+	Agent Agent
 }
 
 // Public is the part of a key file that is not secret.
@@ -52,29 +55,41 @@ type Public struct {
 	Role   string `json:"role"`   // what it is meant for; key statements decide
 	Holder string `json:"holder"` // programme id of the person or machine
 	KeyID  string `json:"keyid"`
-	Public []byte `json:"publicKey"`
+	Public []byte `json:"publicKey"` // raw: see [statement.PublicKey]
+	// Agent is the fingerprint of a key whose private part an SSH agent holds.
+	Agent string `json:"agent,omitempty"`
 }
 
 type keyFile struct {
 	Public
-	Secret string `json:"secret"` // the Ed25519 seed, age-encrypted and armoured
+	// Secret is the Ed25519 seed, age-encrypted and armoured; an agent's key has none.
+	Secret string `json:"secret,omitempty"`
 }
 
 // Key is an unlocked key. It implements [statement.Signer].
 type Key struct {
 	Public
 	private ed25519.PrivateKey
+	agent   *AgentKey // instead of private
 }
 
 // KeyID implements [statement.Signer].
 func (k *Key) KeyID() string { return k.Public.KeyID }
 
 // Sign implements [statement.Signer].
-func (k *Key) Sign(message []byte) ([]byte, error) { return ed25519.Sign(k.private, message), nil }
+func (k *Key) Sign(message []byte) ([]byte, error) {
+	if k.agent != nil {
+		return k.agent.Sign(message)
+	}
+	return ed25519.Sign(k.private, message), nil
+}
 
 // Note gives the key as a signer of notes (C2SP signed-note) named origin, and
 // the verifier key that belongs to it.
 func (k *Key) Note(origin string) (note.Signer, string, error) {
+	if k.agent != nil {
+		return nil, "", fault.Invalid.New("using key %s for the log: an SSH agent holds it, and the log signs too often for that", k.Name)
+	}
 	vkey, err := note.NewEd25519VerifierKey(origin, k.private.Public().(ed25519.PublicKey))
 	if err != nil {
 		return nil, "", fault.Invalid.New("naming the log %q: %w", origin, err)
@@ -103,19 +118,36 @@ func (r *Ring) Create(name, role, holder string, passphrase []byte) (*Key, error
 	if err != nil {
 		return nil, fmt.Errorf("creating key %s: %w", name, err)
 	}
-	k := &Key{Public{name, role, holder, statement.KeyID(public), public}, private}
-	if err := r.write(k, passphrase); err != nil {
+	k := &Key{Public: Public{Name: name, Role: role, Holder: holder, KeyID: statement.KeyID(public), Public: public}, private: private}
+	secret, err := r.encrypt(k.private.Seed(), passphrase)
+	if err != nil {
+		return nil, fmt.Errorf("creating key %s: %w", name, err)
+	}
+	if err := r.write(keyFile{k.Public, secret}); err != nil {
 		return nil, fmt.Errorf("creating key %s: %w", name, err)
 	}
 	return k, nil
 }
 
-func (r *Ring) write(k *Key, passphrase []byte) error {
-	secret, err := r.encrypt(k.private.Seed(), passphrase)
-	if err != nil {
-		return err
+// Adopt writes a key file for a key that the SSH agent holds, named by its
+// fingerprint or key id: the file says what the key is for, and has no secret.
+func (r *Ring) Adopt(name, role, holder, fingerprint string) (*Key, error) {
+	if err := errors.Join(statement.CheckID("key name", name), statement.CheckID("holder", holder)); err != nil {
+		return nil, fault.Invalid.New("adopting a key: %w", err)
 	}
-	b, err := json.MarshalIndent(keyFile{k.Public, secret}, "", "  ")
+	held, err := r.Agent.Find(fingerprint)
+	if err != nil {
+		return nil, fmt.Errorf("adopting key %s: %w", name, err)
+	}
+	k := &Key{Public: Public{Name: name, Role: role, Holder: holder, KeyID: held.KeyID(), Public: held.Public, Agent: held.Fingerprint}, agent: held}
+	if err := r.write(keyFile{Public: k.Public}); err != nil {
+		return nil, fmt.Errorf("adopting key %s: %w", name, err)
+	}
+	return k, nil
+}
+
+func (r *Ring) write(k keyFile) error {
+	b, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -164,12 +196,19 @@ func (r *Ring) encrypt(seed, passphrase []byte) (string, error) {
 	return buf.String(), nil
 }
 
-// Unlock decrypts a key. A wrong passphrase is Denied, a key that is not there
-// NotFound.
+// Unlock decrypts a key, or finds it with the SSH agent, which needs no
+// passphrase here. A wrong passphrase is Denied, a key that is not there NotFound.
 func (r *Ring) Unlock(name string, passphrase []byte) (*Key, error) {
 	f, err := r.read(name)
 	if err != nil {
 		return nil, err
+	}
+	if f.Agent != "" {
+		held, err := r.Agent.Find(f.KeyID)
+		if err != nil {
+			return nil, fmt.Errorf("using key %s: %w", name, err)
+		}
+		return &Key{Public: f.Public, agent: held}, nil
 	}
 	id, err := age.NewScryptIdentity(string(passphrase))
 	if err != nil {
@@ -187,7 +226,7 @@ func (r *Ring) Unlock(name string, passphrase []byte) (*Key, error) {
 	if !bytes.Equal(private.Public().(ed25519.PublicKey), f.Public.Public) {
 		return nil, fault.Tampered.New("unlocking key %s: its public part was changed", name)
 	}
-	return &Key{f.Public, private}, nil
+	return &Key{Public: f.Public, private: private}, nil
 }
 
 func (r *Ring) read(name string) (*keyFile, error) {
@@ -210,7 +249,8 @@ func (r *Ring) read(name string) (*keyFile, error) {
 	if err := statement.Decode(b, &f); err != nil {
 		return nil, fault.Tampered.New("reading key %s: %w", name, err)
 	}
-	if f.Name != name || len(f.Public.Public) != ed25519.PublicKeySize || f.KeyID != statement.KeyID(f.Public.Public) {
+	public := statement.PublicKey(f.Public.Public)
+	if f.Name != name || public.Check() != nil || f.KeyID != public.ID() || (f.Agent == "") == (f.Secret == "") {
 		return nil, fault.Tampered.New("reading key %s: the file is not a key file of that name", name)
 	}
 	return &f, nil

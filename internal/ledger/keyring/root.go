@@ -1,8 +1,8 @@
 package keyring
 
 import (
-	"crypto/ed25519"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,9 +15,11 @@ type RootPlan struct {
 	Vendor    string
 	Policy    string // C2SP tlog-policy, with the log line
 	Approvals int
-	Threshold int       // how many root keys must sign
-	Expires   time.Time // a root that is not renewed by then is not believed
-	Online    []Public  // keys of the TUF roles snapshot and timestamp
+	// ReleaseKeys say how many holders of the role release must sign, from where on.
+	ReleaseKeys []verify.ReleaseRule
+	Threshold   int       // how many root keys must sign
+	Expires     time.Time // a root that is not renewed by then is not believed
+	Online      []Public  // keys of the TUF roles snapshot and timestamp
 }
 
 // NewRoot makes version 1 of trusted_root.json, signed by all of its keys.
@@ -48,7 +50,11 @@ func RotateRoot(old *verify.Trust, plan RootPlan, keys []Public, signers []*Key,
 	if now := root.Roles["root"]; !slices.Equal(slices.Sorted(slices.Values(now.KeyIDs)), slices.Sorted(slices.Values(role.KeyIDs))) || now.Threshold > role.Threshold {
 		former := verify.FormerRoot{Threshold: role.Threshold, Until: until}
 		for _, id := range role.KeyIDs {
-			former.Keys = append(former.Keys, old.Root.Keys[id].KeyVal.Public)
+			public, err := old.Root.Keys[id].Raw()
+			if err != nil {
+				return nil, fmt.Errorf("reading the old root key %s: %w", id, err)
+			}
+			former.Keys = append(former.Keys, hex.EncodeToString(public))
 		}
 		root.Clerestory.Formerly = append(root.Clerestory.Formerly, former)
 	}
@@ -68,14 +74,10 @@ func describe(plan RootPlan, keys []Public) verify.Root {
 		Expires: plan.Expires.UTC().Truncate(time.Second),
 		Keys:    map[string]verify.RootKey{},
 		Clerestory: &verify.Extension{
-			Vendor: plan.Vendor, Policy: plan.Policy, Approvals: plan.Approvals,
+			Vendor: plan.Vendor, Policy: plan.Policy, Approvals: plan.Approvals, ReleaseKeys: plan.ReleaseKeys,
 		},
 	}
-	add := func(public ed25519.PublicKey, id string) {
-		k := verify.RootKey{KeyType: "ed25519", Scheme: "ed25519"}
-		k.KeyVal.Public = hex.EncodeToString(public)
-		r.Keys[id] = k
-	}
+	add := func(public []byte, id string) { r.Keys[id] = verify.NewRootKey(public) }
 	rootRole := verify.RootRole{Threshold: plan.Threshold}
 	for _, k := range keys {
 		add(k.Public, k.KeyID)
