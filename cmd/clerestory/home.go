@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/blob"
@@ -186,6 +187,23 @@ func (l *staticLog) Prove(ctx context.Context, n int64, checkpoint []byte) (*ver
 		return nil, err
 	}
 	return tile.Prove(ctx, tile.Dir(l.home.logDir()), c, n, said.Envelope)
+}
+
+// Growth implements check.Log.
+func (l *staticLog) Growth(ctx context.Context, from, to int64) ([]tlog.Hash, error) {
+	t, err := l.home.trust()
+	if err != nil {
+		return nil, err
+	}
+	cp, err := l.Checkpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.Policy.Open(cp)
+	if err != nil {
+		return nil, err
+	}
+	return tile.ProveGrowth(ctx, tile.Dir(l.home.logDir()), c, from, to)
 }
 
 // openWriter opens the log for writing; Conflict means that another process

@@ -52,15 +52,21 @@ func Prove(ctx context.Context, src Source, c *verify.Checkpoint, n int64, entry
 	return p, nil
 }
 
+// ProveGrowth makes the proof that the tree of size from grew into the one of size
+// to; both are states of the log in src, and c, which covers them, is its newest.
+func ProveGrowth(ctx context.Context, src Source, c *verify.Checkpoint, from, to int64) ([]tlog.Hash, error) {
+	if from < 1 || from >= to || to > c.Size {
+		return nil, fault.NotFound.New("no proof leads from %d to %d entries: it needs 0 < from < to <= %d, the size of the published log", from, to, c.Size)
+	}
+	return proving(ctx, src, c, func(h tlog.HashReader) ([]tlog.Hash, error) { return tlog.ProveTree(to, from, h) })
+}
+
 // CheckGrowth proves that newer, a checkpoint of the log in src, continues older.
 func CheckGrowth(ctx context.Context, src Source, older, newer *verify.Checkpoint) error {
 	var proof []tlog.Hash
 	if 0 < older.Size && older.Size < newer.Size {
 		var err error
-		proof, err = proving(ctx, src, newer, func(h tlog.HashReader) ([]tlog.Hash, error) {
-			return tlog.ProveTree(newer.Size, older.Size, h)
-		})
-		if err != nil {
+		if proof, err = ProveGrowth(ctx, src, newer, older.Size, newer.Size); err != nil {
 			return err
 		}
 	}

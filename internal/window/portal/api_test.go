@@ -22,7 +22,7 @@ type description struct {
 }
 
 // examples fill in the parameters of paths.
-var examples = strings.NewReplacer("{n}", "8", "{product}", "lantern", "{version}", "1.3.0", "files/{name}", "files/linux/lantern", "bundles/{name}", "bundles/linux/lantern.clerestory",
+var examples = strings.NewReplacer("{n}", "8", "{from}", "2", "{to}", "5", "{product}", "lantern", "{version}", "1.3.0", "files/{name}", "files/linux/lantern", "bundles/{name}", "bundles/linux/lantern.clerestory",
 	"{sum}", "9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f", "roots/{file}", "roots/1.root.json", "{file}", "checkpoint")
 
 // TestTheAPIAnswersAsItIsDescribed asks every address of the description, and

@@ -45,7 +45,10 @@ type Config struct {
 	Version string // of this program
 	DB      *store.DB
 	Blobs   *blob.Disk
-	Ledger  record.Ledger
+	Ledger  interface {
+		record.Ledger
+		check.Log
+	}
 	// LogFiles serves the log's static files; it is mounted at /log/.
 	LogFiles http.Handler
 	// Trust is the root of trust in force. It is asked at every page, so it should
@@ -113,7 +116,7 @@ func build(cfg Config) (*portal, error) {
 	rooms := []interface{ Routes() []frame.Route }{
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
 		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL},
-		&check.Room{Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
+		&check.Room{Log: cfg.Ledger, Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
 		&account.Room{People: cfg.People, Guard: cfg.Guard, Door: cfg.Door.Handler(), URL: cfg.URL, Roles: programme.Roles},
 		&audit.Room{Trail: cfg.Trail, Guard: cfg.Guard, Policies: cfg.Policies},
 		p,

@@ -18,6 +18,8 @@ import (
 	"testing/fstest"
 	"time"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"clerestory.dev/clerestory/internal/base/blob"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/programme"
@@ -172,6 +174,13 @@ func (s *site) Checkpoint(context.Context) ([]byte, error) {
 }
 
 // Prove implements record.Ledger.
+func (s *site) Growth(_ context.Context, from, to int64) ([]tlog.Hash, error) {
+	if from < 1 || from >= to || to > s.covered {
+		return nil, fault.NotFound.New("no proof leads from %d to %d", from, to)
+	}
+	return s.vendor.Log.Growth(from, to), nil
+}
+
 func (s *site) Prove(_ context.Context, n int64, checkpoint []byte) (*verify.Proof, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

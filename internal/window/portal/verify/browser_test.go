@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -41,6 +42,7 @@ type site struct {
 	logNow    string            // /log/checkpoint
 	copies    []string          // by witness; "" answers 404
 	csp       []string          // reports
+	mute      bool              // gives no proofs of growth
 }
 
 func newSite(t *testing.T) *site {
@@ -94,6 +96,19 @@ func (s *site) handler() http.Handler {
 	mux.HandleFunc("GET /trusted_root.json", func(w http.ResponseWriter, r *http.Request) { w.Write(s.vendor.TrustFile()) })
 	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) })
 	mux.HandleFunc("GET /log/checkpoint", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, s.logNow) })
+	mux.HandleFunc("GET /growth/{from}/{to}", func(w http.ResponseWriter, r *http.Request) {
+		from, _ := strconv.ParseInt(r.PathValue("from"), 10, 64)
+		to, _ := strconv.ParseInt(r.PathValue("to"), 10, 64)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.mute || from < 1 || from >= to || to > s.vendor.Log.Size() {
+			http.Error(w, "no proof", 404)
+			return
+		}
+		for _, h := range s.vendor.Log.Growth(from, to) {
+			fmt.Fprintln(w, h)
+		}
+	})
 	mux.HandleFunc("GET /bundle/sha256/{sum}", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

@@ -120,9 +120,28 @@ func TestALogThatShowsTwoStatesIsFound(t *testing.T) {
 	b.give(write(t, "lantern", program))
 	v := b.verdict(true)
 	want := map[string]string{"The log now": "Agrees", "Witness witness1.example": "Behind", "Witness witness2.example": "Not checked", "Witness witness3.example": "Agrees"}
-	if v.Verdict != "verified" || !maps.Equal(v.Copies, want) || !strings.Contains(v.Text, "no proof is at hand") {
+	if v.Verdict != "verified" || !maps.Equal(v.Copies, want) || !strings.Contains(v.Text, "one was proven to grow into the other") {
 		t.Fatalf("got %+v", v)
 	}
+	s.mute = true
+	b.give(write(t, "lantern", program))
+	if v := b.verdict(true); v.Verdict != "verified" || !maps.Equal(v.Copies, want) || !strings.Contains(v.Text, "no proof is at hand") {
+		t.Fatalf("without a proof: got %+v", v)
+	}
+	s.mute = false
+
+	// An older state of another history: the sizes differ, and no proof leads over.
+	lie := verifytest.NewLog(t, log.Origin)
+	lie.Add([]byte("what only the first witness was shown"))
+	for _, e := range log.Entries[1 : len(log.Entries)-1] {
+		lie.Add(e)
+	}
+	s.copies[0] = string(lie.Sign(lie.Text(lie.Size()), s.vendor.Seen, w[0]))
+	b.give(write(t, "lantern", program))
+	if v := b.verdict(true); v.Verdict != "refused" || v.Code != "fork" || v.Copies["Witness witness1.example"] != "Disagrees" {
+		t.Fatalf("an older state of another history: got %+v", v)
+	}
+	s.copies[0] = ""
 
 	other := verifytest.NewLog(t, log.Origin) // the same key, another history
 	for _, e := range log.Entries[:len(log.Entries)-1] {

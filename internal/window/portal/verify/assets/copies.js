@@ -49,7 +49,7 @@ async function current(judge, trust, checkpoint, say, signal) {
     say(name, ["Opened", "ok"], `${count(opened.size, "entry", "entries")}, cosigned by ${opened.witnesses.join(", ") || "no witness"}`);
     return [text, ""];
   }
-  const c = await judge.ask("compare", trust, checkpoint, text, "", "");
+  const c = await compare(judge, trust, checkpoint, text, "", signal);
   if (c.error) {
     say(name, unchecked, c.error);
     return [checkpoint, ""];
@@ -77,7 +77,7 @@ async function witness(judge, trust, base, brief, w, say, signal) {
       : `it could not be asked at ${w.url} (${err.status ? err.message : "no answer"}): try again later`);
     return "";
   }
-  const c = await judge.ask("compare", trust, base, text, w.name, "");
+  const c = await compare(judge, trust, base, text, w.name, signal);
   if (c.error) {
     say(name, unchecked, `what it shows is not believed: ${c.error}`);
     return "";
@@ -85,6 +85,22 @@ async function witness(judge, trust, base, brief, w, say, signal) {
   const unsigned = c.cosigned ? "" : "; the copy does not carry its own signature";
   say(name, states[c.relation], sizes(c, "its copy", "the log here") + unsigned);
   return c.relation === "fork" ? c.reason : "";
+}
+
+// compare compares two states; where one has more entries, it asks this site for
+// the proof that the other grew into it. The proof is checked, so the site need not
+// be believed; without one the growth stays unchecked.
+async function compare(judge, trust, ours, theirs, witness, signal) {
+  const c = await judge.ask("compare", trust, ours, theirs, witness, "");
+  if (c.error || c.ours.size === c.theirs.size || c.ours.size === 0 || c.theirs.size === 0) return c;
+  const [from, to] = [c.ours.size, c.theirs.size].sort((a, b) => a - b);
+  let proof;
+  try {
+    proof = await readText(`/growth/${from}/${to}`, most, signal);
+  } catch {
+    return c;
+  }
+  return proof === "" ? c : judge.ask("compare", trust, ours, theirs, witness, proof);
 }
 
 // sizes says how their state stands to ours, and no more than was checked.
