@@ -218,6 +218,7 @@ func (d *decoded) salt(s string) {
 }
 
 func (d *decoded) security(s Security) {
+	d.disclosure(s)
 	d.count("security.contact", len(s.Contact), Limits.Contacts)
 	for i, c := range s.Contact {
 		d.link(fmt.Sprintf("security.contact[%d]", i), c, "mailto", "https", "tel")

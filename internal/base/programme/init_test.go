@@ -237,7 +237,8 @@ func sameKeys(t *testing.T, path string, typ reflect.Type, n *node) {
 
 func TestSecurityTxtIsWhatRFC9116Asks(t *testing.T) {
 	p := mustRead(t, folder(good))
-	want := "Contact: mailto:security@acme.example\nExpires: 2027-06-30T00:00:00Z\nPreferred-Languages: en\nCanonical: https://acme.example/.well-known/security.txt\n"
+	want := "Contact: mailto:security@acme.example\nExpires: 2027-06-30T00:00:00Z\nPreferred-Languages: en\nCanonical: https://acme.example/.well-known/security.txt\n" +
+		"CSAF: https://acme.example/.well-known/csaf/provider-metadata.json\nPolicy: https://acme.example/security\n"
 	if got := p.SecurityTxt("https://acme.example/.well-known/security.txt"); got != want {
 		t.Errorf("got\n%s", got)
 	}

@@ -3,6 +3,7 @@ package programme
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -173,6 +174,15 @@ func (pl *plan) security(old, new Security) {
 	pl.free("security contact", "policy", old.Policy, new.Policy)
 	pl.free("security contact", "encryption key", old.Encryption, new.Encryption)
 	pl.free("security contact", "acknowledgments page", old.Acknowledgments, new.Acknowledgments)
+	pl.value("reports", "recipient", old.Recipient, new.Recipient)
+	pl.free("reports", "scope", strings.Join(old.Scope, "\n"), strings.Join(new.Scope, "\n"))
+	pl.free("reports", "safe harbour", old.SafeHarbour, new.SafeHarbour)
+	before := maps.Collect(old.Promises.Each)
+	for step, days := range new.Promises.Each {
+		if days != before[step] {
+			pl.add("reports", "promise to %s changed from %d to %d days", step, before[step], days)
+		}
+	}
 }
 
 func (pl *plan) files(old, new *Programme) {

@@ -45,12 +45,14 @@ var Limits = struct {
 	People          int
 	Approvals       int
 	Contacts        int // of security.txt; also its languages
+	Scope           int // lines on what reports may be about
+	Days            int // of a promise to a reporter
 }{
 	File: 256 << 10, Folder: 8 << 20, Files: 400, Folders: 100, Deep: 10,
 	Tokens: 60_000, OneLine: 400, Column: 60, Problems: 100,
 	FileList: 38 << 10, Changes: 5 << 10,
 	Name: 120, Line: 512, Text: 4096,
-	Products: 64, Channels: 16, People: 500, Approvals: 16, Contacts: 8,
+	Products: 64, Channels: 16, People: 500, Approvals: 16, Contacts: 8, Scope: 50, Days: 730,
 }
 
 // Programme is a programme folder as read. The tags are the format: a key
@@ -66,8 +68,9 @@ type Programme struct {
 	// guessing a person's name that stands in it.
 	Salt string `yaml:"salt,omitempty" is:"22 or more random letters and digits, needed when a person's name is given"`
 
-	About string `yaml:"-"` // about.md: Markdown, as written
-	Files []File `yaml:"-"` // every file of the folder, sorted by path
+	About      string `yaml:"-"` // about.md: Markdown, as written
+	Disclosure string `yaml:"-"` // security.md, the same; may be empty
+	Files      []File `yaml:"-"` // every file of the folder, sorted by path
 }
 
 // Vendor is who makes the promises.
@@ -98,7 +101,7 @@ type Product struct {
 type Person struct {
 	ID    string   `yaml:"id" is:"a short id, which statements and keys use in place of a name"`
 	Name  string   `yaml:"name,omitempty" is:"the name that colleagues see; it never leaves this folder"`
-	Roles []string `yaml:"roles" is:"what the person may do: admin, approver, release-engineer, auditor, duty-officer"`
+	Roles []string `yaml:"roles" is:"what the person may do: admin, approver, release-engineer, auditor, duty-officer, security"`
 }
 
 // The roles that a person can have.
@@ -108,10 +111,11 @@ const (
 	ReleaseEngineer = "release-engineer"
 	Auditor         = "auditor"
 	DutyOfficer     = "duty-officer" // approves when it can not wait
+	Responder       = "security"     // deals with reports of weaknesses
 )
 
 // Roles lists the roles that a person can have.
-var Roles = []string{Admin, Approver, ReleaseEngineer, Auditor, DutyOfficer}
+var Roles = []string{Admin, Approver, ReleaseEngineer, Auditor, DutyOfficer, Responder}
 
 // Security is the content of security.txt; see [Programme.SecurityTxt].
 type Security struct {
@@ -121,6 +125,11 @@ type Security struct {
 	Policy          string   `yaml:"policy,omitempty" is:"page with the disclosure policy, https://…"`
 	Encryption      string   `yaml:"encryption,omitempty" is:"a key to encrypt reports with: https://…, dns:… or openpgp4fpr:…"`
 	Acknowledgments string   `yaml:"acknowledgments,omitempty" is:"page that thanks reporters, https://…"`
+	// What the page /security says, and whom reports sent there are encrypted to.
+	Recipient   string   `yaml:"recipient,omitempty" is:"the public age key (age1…) that reports are encrypted to; without it the portal takes none"`
+	Scope       []string `yaml:"scope,omitempty" is:"what reports may be about, a line each"`
+	SafeHarbour string   `yaml:"safe_harbour,omitempty" is:"what you promise not to do to those who look in good faith"`
+	Promises    Promises `yaml:"promises,omitempty" is:"how soon you act on a report"`
 }
 
 // kind is one kind of file in the folder.
@@ -140,6 +149,7 @@ const Main = "programme.yaml"
 var kinds = []kind{
 	{Main, true, "the vendor, its log, products and people", readMain},
 	{"about.md", true, "the about page, in Markdown", func(p *Programme, _ *reader, f File) { p.About = string(f.Content) }},
+	{"security.md", false, "the disclosure policy, in Markdown", func(p *Programme, _ *reader, f File) { p.Disclosure = string(f.Content) }},
 	{"README.md", false, "notes for those who edit the folder", nil},
 	{"policies/*.cedar", false, "who may do what (Cedar)", nil},
 }

@@ -1,6 +1,7 @@
 package programme
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -24,7 +25,13 @@ func (p *Programme) SecurityTxt(canonical string) string {
 	field("Acknowledgments", p.Security.Acknowledgments)
 	field("Preferred-Languages", strings.Join(p.Security.Languages, ", "))
 	field("Canonical", canonical)
-	field("Policy", p.Security.Policy)
+	base, ours := strings.CutSuffix(canonical, "/.well-known/security.txt")
+	policy := p.Security.Policy
+	if ours {
+		policy = cmp.Or(policy, base+"/security")
+		field("CSAF", base+"/.well-known/csaf/provider-metadata.json")
+	}
+	field("Policy", policy)
 	return b.String()
 }
 

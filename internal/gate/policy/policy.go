@@ -41,6 +41,8 @@ var Actions = []Action{
 	{"release:propose", "propose a release"},
 	{"release:approve", "approve a release"},
 	{"release:publish", "publish an approved release"},
+	{"report:read", "read the list of reports of weaknesses, and download one, encrypted"},
+	{"report:step", "record a step on a report of a weakness"},
 	{"person:invite", "invite a person"},
 	{"person:recover", "let a person enrol a new passkey instead of a lost one"},
 	{"person:list", "list the people"},
@@ -53,7 +55,7 @@ var Actions = []Action{
 const Public = "public"
 
 // Roles is the vocabulary of roles: Role::"approver" in a policy.
-var Roles = []string{"admin", "approver", "release-engineer", "auditor", "duty-officer", Public}
+var Roles = []string{"admin", "approver", "release-engineer", "auditor", "duty-officer", "security", Public}
 
 func knownAction(name string) bool {
 	return slices.ContainsFunc(Actions, func(a Action) bool { return a.Name == name })
