@@ -87,9 +87,11 @@ func (h *home) path(parts ...string) string {
 	return filepath.Join(append([]string{h.dir}, parts...)...)
 }
 
-func (h *home) keys() *keyring.Ring { return &keyring.Ring{Dir: h.path("keys"), WorkFactor: h.keyCost} }
+func (h *home) keys() *keyring.Ring {
+	return &keyring.Ring{Dir: h.path("keys"), WorkFactor: h.keyCost, Agent: sshAgent()}
+}
 func (h *home) rootKeys() *keyring.Ring {
-	return &keyring.Ring{Dir: h.path("root-keys"), WorkFactor: h.keyCost}
+	return &keyring.Ring{Dir: h.path("root-keys"), WorkFactor: h.keyCost, Agent: sshAgent()}
 }
 func (h *home) logDir() string { return h.path("log") }
 

@@ -14,6 +14,7 @@ import (
 )
 
 type keyCmd struct {
+	New    keyNewCmd    `cmd:"" help:"Make a key file alone, for a person who signs elsewhere; it has no role until create --public gives it one."`
 	Create keyCreateCmd `cmd:"" help:"Make a key, and state that it has a role from now on."`
 	List   keyListCmd   `cmd:"" help:"List the key files here, and what the log says of each key."`
 	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one; rotate root makes new root keys."`
@@ -88,6 +89,7 @@ type keyCreateCmd struct {
 	Role     string   `required:"" enum:"approver,builder,programme,rebuilder,release,security,source,tester" help:"What it may sign: ${enum}."`
 	Holder   string   `help:"Programme id of the person or machine that holds it (default: the name)."`
 	Products []string `default:"*" help:"The products that it may sign for; * is every one."`
+	keySource
 }
 
 // Run makes the key file first: a key that was stated but lost would be worse.
@@ -101,17 +103,17 @@ func (c *keyCreateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 			return err
 		}
 		h.keyCost = cli.keyCost(t)
-		key, err := h.keys().Create(c.Name, c.Role, c.Holder, passphrase)
+		key, err := c.make(h.keys(), c.Name, c.Role, c.Holder, passphrase)
 		if err != nil {
 			return err
 		}
 		n, err := state(ctx, db, func(tx *store.Tx) (int64, error) {
-			return speaker.Grant(ctx, tx, key.Public, c.Products)
+			return speaker.Grant(ctx, tx, key, c.Products)
 		})
 		if err != nil {
 			return err
 		}
-		t.printf("key %s (%s) may sign as %s from entry %d on\n", c.Name, key.KeyID(), c.Role, n)
+		t.printf("key %s (%s) may sign as %s from entry %d on\n", c.Name, key.KeyID, c.Role, n)
 		return h.settle(ctx, db, n, passphrase)
 	})
 }
@@ -205,6 +207,7 @@ func (c *keyListCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 type keyRotateCmd struct {
 	rootFlags
 	policyFlag
+	keySource
 	Name   string `arg:"" help:"The key to replace, or root."`
 	Reason string `default:"regular rotation" help:"Why, for the statement."`
 }
@@ -230,12 +233,15 @@ func (c *keyRotateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		fresh, err := ring.Create(c.Name+"-next", old.Role, old.Holder, passphrase)
+		if old.Agent != "" && c.Agent == "" && c.Public == "" {
+			return fault.Invalid.New("an SSH agent holds key %s: name the one that takes its place with --agent or --public", c.Name)
+		}
+		fresh, err := c.make(ring, c.Name+"-next", old.Role, old.Holder, passphrase)
 		if err != nil {
 			return err
 		}
 		n, err := state(ctx, db, func(tx *store.Tx) (int64, error) {
-			if _, err := speaker.Grant(ctx, tx, fresh.Public, products); err != nil {
+			if _, err := speaker.Grant(ctx, tx, fresh, products); err != nil {
 				return 0, err
 			}
 			return speaker.Retire(ctx, tx, old, products, c.Reason)
@@ -246,7 +252,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		if err := errors.Join(ring.SetAside(c.Name, n), ring.Rename(c.Name+"-next", c.Name)); err != nil {
 			return fmt.Errorf("the rotation is stated at entry %d, but the files were not renamed: %w", n, err)
 		}
-		t.printf("key %s is now %s; the old one (%s) ends at entry %d\n", c.Name, fresh.KeyID(), old.KeyID, n)
+		t.printf("key %s is now %s; the old one (%s) ends at entry %d\n", c.Name, fresh.KeyID, old.KeyID, n)
 		return h.settle(ctx, db, n, passphrase)
 	})
 }

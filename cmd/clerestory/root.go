@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -20,6 +22,19 @@ type keyRootCmd struct {
 // policyFlag gives the next root another witness policy.
 type policyFlag struct {
 	Policy string `type:"existingfile" help:"A C2SP tlog-policy file with the same log and other witnesses (default: the policy in force)."`
+	// ReleaseHolders raise or lower, from now on, what a single stolen key can do.
+	ReleaseHolders map[string]int `placeholder:"PRODUCT=N" help:"How many different holders of the role release must sign a release of PRODUCT from now on; * is every product without a number of its own (default: as before)."`
+}
+
+// releaseKeys are the rules in force and the new ones, which begin at entry from.
+func (f policyFlag) releaseKeys(trust *verify.Trust, from int64) []verify.ReleaseRule {
+	rules := slices.Clone(trust.Root.Clerestory.ReleaseKeys)
+	for _, product := range slices.Sorted(maps.Keys(f.ReleaseHolders)) {
+		// A rule that no entry has met yet is replaced.
+		rules = slices.DeleteFunc(rules, func(r verify.ReleaseRule) bool { return r.Product == product && r.From >= from })
+		rules = append(rules, verify.ReleaseRule{Product: product, Holders: f.ReleaseHolders[product], From: from})
+	}
+	return rules
 }
 
 // text is the policy of the next root. The log's key can not change: it is what
@@ -117,7 +132,7 @@ func nextRoot(ctx context.Context, h *home, db *store.DB, t *terminal, trust *ve
 		return err
 	}
 	file, err := keyring.RotateRoot(trust, keyring.RootPlan{
-		Vendor: ext.Vendor, Policy: text, Approvals: ext.Approvals, Threshold: trust.Root.Roles["root"].Threshold,
+		Vendor: ext.Vendor, Policy: text, Approvals: ext.Approvals, ReleaseKeys: policy.releaseKeys(trust, until), Threshold: trust.Root.Roles["root"].Threshold,
 		Expires: time.Now().AddDate(1, 0, 0), Online: []keyring.Public{online},
 	}, keys, signers, until)
 	if err != nil {

@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"vendor": makeVendor, "product": makeProduct, "flip": flip, "capture": capture("stdout"), "capture-stderr": capture("stderr"), "port": pickPort, "listening": listening,
 			"escape-free": escapeFree, "archive": makeArchive, "receiver": makeReceiver, "exit": exitIs, "replace": replaceText, "untar": unpackArchive,
+			"request": makeRequest, "assembled": assembled, "ssh-agent": startAgent,
 		},
 	})
 }

@@ -154,3 +154,34 @@ func (a Agent) ask(do func(agent.ExtendedAgent) error) error {
 	}
 	return do(agent.NewClient(conn))
 }
+
+// AuthorizedKey is a key as ~/.ssh/authorized_keys has it: the text by which a
+// public key travels, and which [ParseAuthorizedKey] reads.
+func AuthorizedKey(public []byte, comment string) (string, error) {
+	key, err := statement.PublicKey(public).Crypto()
+	if err != nil {
+		return "", fault.Invalid.New("writing a public key: %w", err)
+	}
+	wire, err := ssh.NewPublicKey(key)
+	if err != nil {
+		return "", fault.Invalid.New("writing a public key: %w", err)
+	}
+	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(wire)), "\n") + " " + comment + "\n", nil
+}
+
+// ParseAuthorizedKey reads one public key of the kinds that can sign here, and
+// its fingerprint.
+func ParseAuthorizedKey(text []byte) (public statement.PublicKey, fingerprint string, err error) {
+	wire, _, _, _, err := ssh.ParseAuthorizedKey(text)
+	if err != nil {
+		return nil, "", fault.Invalid.New("reading a public key: it is not a line like ssh-ed25519 AAAA…, or ecdsa-sha2-nistp256 AAAA…")
+	}
+	standard, ok := wire.(ssh.CryptoPublicKey)
+	if !ok || wire.Type() != ssh.KeyAlgoED25519 && wire.Type() != ssh.KeyAlgoECDSA256 {
+		return nil, "", fault.Invalid.New("reading a public key: %s can not sign here", wire.Type())
+	}
+	if public, err = statement.RawKey(standard.CryptoPublicKey()); err != nil {
+		return nil, "", fault.Invalid.New("reading a public key: %w", err)
+	}
+	return public, ssh.FingerprintSHA256(wire), nil
+}

@@ -132,18 +132,25 @@ func (r *Ring) Create(name, role, holder string, passphrase []byte) (*Key, error
 // Adopt writes a key file for a key that the SSH agent holds, named by its
 // fingerprint or key id: the file says what the key is for, and has no secret.
 func (r *Ring) Adopt(name, role, holder, fingerprint string) (*Key, error) {
-	if err := errors.Join(statement.CheckID("key name", name), statement.CheckID("holder", holder)); err != nil {
-		return nil, fault.Invalid.New("adopting a key: %w", err)
-	}
 	held, err := r.Agent.Find(fingerprint)
 	if err != nil {
 		return nil, fmt.Errorf("adopting key %s: %w", name, err)
 	}
-	k := &Key{Public: Public{Name: name, Role: role, Holder: holder, KeyID: held.KeyID(), Public: held.Public, Agent: held.Fingerprint}, agent: held}
-	if err := r.write(keyFile{Public: k.Public}); err != nil {
-		return nil, fmt.Errorf("adopting key %s: %w", name, err)
+	p, err := r.AdoptPublic(name, role, holder, held.Public, held.Fingerprint)
+	return &Key{Public: p, agent: held}, err
+}
+
+// AdoptPublic writes a key file for a key that is somewhere else, of which only
+// the public part is known: it can be given a role, and signs where it is.
+func (r *Ring) AdoptPublic(name, role, holder string, public statement.PublicKey, fingerprint string) (Public, error) {
+	p := Public{Name: name, Role: role, Holder: holder, KeyID: public.ID(), Public: public, Agent: fingerprint}
+	if err := errors.Join(statement.CheckID("key name", name), statement.CheckID("holder", holder), public.Check()); err != nil {
+		return p, fault.Invalid.New("adopting a key: %w", err)
 	}
-	return k, nil
+	if err := r.write(keyFile{Public: p}); err != nil {
+		return p, fmt.Errorf("adopting key %s: %w", name, err)
+	}
+	return p, nil
 }
 
 func (r *Ring) write(k keyFile) error {
