@@ -12,7 +12,7 @@ const KeyType = "https://clerestory.dev/key/v1"
 
 // Roles are what a key can be trusted for. The TUF root lists the root keys;
 // every other key gets its role from a key statement.
-var Roles = []string{"approver", "builder", "programme", "rebuilder", "release", "security", "source", "tester"}
+var Roles = []string{"approver", "builder", "programme", "rebuilder", "release", "reviewer", "security", "source", "tester"}
 
 // What a key statement does.
 const (

@@ -30,6 +30,26 @@ type Release struct {
 	SBOM   Digest `json:"sbom"`
 	Notes  string `json:"notes,omitempty"` // what changed, for people
 	At     string `json:"at"`
+	// Emergency says that the release went the emergency path of its rule. Without
+	// it the release went the usual way.
+	Emergency Emergency `json:"emergency,omitzero"`
+}
+
+// Emergency is why a release could not wait, and within how many hours after it
+// was said a [Review] of it is due.
+type Emergency struct {
+	Why         string `json:"why"`
+	ReviewHours int64  `json:"reviewHours"`
+}
+
+func (e Emergency) validate() error {
+	if e == (Emergency{}) {
+		return nil
+	}
+	if e.ReviewHours < 1 || e.ReviewHours > 2160 {
+		return errors.New("emergency.reviewHours must be 1 to 2160")
+	}
+	return checkText("emergency.why", e.Why, 1)
 }
 
 // InlineFiles is how many files a release names as subjects at most.
@@ -85,7 +105,7 @@ func (r *Release) Validate(subject []Subject) error {
 		checkHex("commit", r.Commit, 20, 32), checkHex("tree", r.Tree, 20, 32),
 		checkHex("source", r.Source, 32), checkHex("build", r.Build, 32),
 		checkHex("sbom.sha256", r.SBOM.SHA256, 32), CheckFileName(r.SBOM.Name),
-		checkText("notes", r.Notes, 0), checkTime("at", r.At))
+		checkText("notes", r.Notes, 0), checkTime("at", r.At), r.Emergency.validate())
 }
 
 // CheckFileName checks the relative name of a released file: slash-separated,

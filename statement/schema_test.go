@@ -58,6 +58,13 @@ func samples(t *testing.T) map[string][][]byte {
 	v.Say([]statement.Subject{{Name: "hashes.hsb", Digest: map[string]string{"sha256": verifytest.SHA256("z")}}},
 		&statement.TestResult{Result: statement.TestFailed, Configuration: []statement.Resource{{Name: "replay-clean"}}, FailedTests: []string{"calc.exe"},
 			Clerestory: statement.TestFacts{Product: verifytest.Product, Numbers: map[string]int64{"files": 2}, At: verifytest.At}}, tester)
+	after := verifytest.NewKey("rev")
+	v.Grant(after, "reviewer", "rev", verifytest.Product)
+	v.Say([]statement.Subject{{Name: "entry:9", Digest: map[string]string{"sha256": verifytest.SHA256("w")}}},
+		&statement.Review{Entry: 9, Product: verifytest.Product, Version: "1.2.0", Outcome: statement.ReviewUpheld, Findings: "It could not wait.", At: verifytest.At}, after)
+	v.Release(verifytest.Plan{Release: func(r *statement.Release) {
+		r.Version, r.Emergency = "1.2.1", statement.Emergency{Why: "a worm is about", ReviewHours: 48}
+	}})
 	sec := verifytest.NewKey("sec")
 	v.Grant(sec, "security", "sec", verifytest.Product)
 	v.SayAdvisory(nil, sec)
@@ -133,6 +140,7 @@ func TestSchemasRefuseWhatValidateRefuses(t *testing.T) {
 			{`"fixDays":[9,40]`, `"fixDays":[9,-40]`}, {`"open":3`, `"open":-3`}, {`"from":"2026-02-01T00:00:00Z"`, `"from":"2026-02-01"`}, {`"name":"disclosure:`, `"name":"disclosur:`},
 			{`"triage":1,`, `"triage":-1,`}, {`"receipts":["`, `"receipts":["0`}, {`"received":1`, `"received":1.5`},
 		},
+		"review":     {{`"outcome":"upheld"`, `"outcome":"fine"`}, {`"entry":9`, `"entry":-9`}, {`"findings":"It could`, `"findings":"","x":"It could`}, {`"version":"1.2.0"`, `"version":""`}, {`"product":"lantern"`, `"product":"*"`}},
 		"programme":  {{`"vendor":"lantern-works"`, `"vendor":""`}, {`"changes":["first"]`, `"changes":[""]`}, {`"programme.yaml":"`, `"programme.yaml":"0`}, {`"name":"programme:`, `"name":"programm:`}},
 		"revocation": {{`"reason":"it deletes the wrong files"`, `"reason":""`}, {`"entry":9`, `"entry":-9`}, {`"name":"entry:9"`, `"name":"entry:09"`}, {`"product":"lantern"`, `"product":"*"`}},
 	} {
@@ -159,7 +167,7 @@ func TestSchemasHaveTheMembersOfTheGoTypes(t *testing.T) {
 	for kind, p := range map[string]any{
 		"release": statement.Release{}, "build": statement.Build{}, "source": statement.Source{}, "key": statement.Key{},
 		"programme": statement.Programme{}, "test": statement.TestResult{}, "revocation": statement.Revocation{},
-		"advisory": statement.Advisory{}, "vex": statement.VEX{}, "disclosure": statement.Disclosure{},
+		"advisory": statement.Advisory{}, "review": statement.Review{}, "vex": statement.VEX{}, "disclosure": statement.Disclosure{},
 	} {
 		node := schemaNode(t, kind)
 		sameMembers(t, kind, node, reflect.TypeFor[statement.Statement]())

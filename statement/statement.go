@@ -73,6 +73,7 @@ var Kinds = []Kind{
 	{"release", ReleaseType, "A release was approved and published", func() Predicate { return new(Release) }},
 	{"build", BuildType, "A builder made these bytes from that source", func() Predicate { return new(Build) }},
 	{"test", TestResultType, "A tester ran this on these bytes", func() Predicate { return new(TestResult) }},
+	{"review", ReviewType, "A release was looked at after it was published", func() Predicate { return new(Review) }},
 	{"source", SourceType, "A source tree was published", func() Predicate { return new(Source) }},
 	{"key", KeyType, "A key was given a role, retired or revoked", func() Predicate { return new(Key) }},
 	{"advisory", AdvisoryType, "A security advisory was published", func() Predicate { return new(Advisory) }},

@@ -238,6 +238,12 @@ func (a *Authority) Believe(e Entry) ([]Signer, error) {
 		return need("", "security")
 	case statement.ProgrammeType:
 		return need("", "programme")
+	case statement.ReviewType:
+		r, err := statement.As(e.Statement, &statement.Review{})
+		if err != nil {
+			return nil, refuse(CodeStatement, "entry %d: %v", e.Index, err)
+		}
+		return need(r.Product, "reviewer")
 	case statement.RevocationType:
 		r, err := statement.As(e.Statement, &statement.Revocation{})
 		if err != nil {

@@ -96,6 +96,9 @@ func (j *judgement) claims(signers []Signer) {
 	}
 	j.report.claim("released", n, withRole(signers, "release"), "%s %s (%s), by %s", j.release.Product, j.release.Version, j.release.Channel, by)
 	j.report.claim("approved", n, withRole(signers, "approver"), "by %s; %d different people are needed", HoldersOf(signers, "approver"), j.trust.Root.Clerestory.Approvals)
+	if e := j.release.Emergency; e.Why != "" {
+		j.report.claim("emergency", n, nil, "it went the emergency path, with a review due within %d hours: %s", e.ReviewHours, e.Why)
+	}
 }
 
 func withRole(signers []Signer, role string) []Signer {

@@ -36,7 +36,7 @@ type Report struct {
 
 // Claim is one thing that was checked and holds.
 type Claim struct {
-	Name    string   `json:"name"` // log, released, approved, source, built, rebuilt, sbom, advisory, no-advisory, not-revoked
+	Name    string   `json:"name"` // log, released, approved, emergency, source, built, rebuilt, sbom, advisory, no-advisory, not-revoked
 	Text    string   `json:"text"`
 	Entry   int64    `json:"entry"` // the log entry that says so; -1 for none
 	Signers []Signer `json:"signers,omitempty"`

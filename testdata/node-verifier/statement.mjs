@@ -84,7 +84,7 @@ const kinds = {
     name: 'release',
     shape: {
       product: 'string', version: 'string', channel: 'string', manifest: { files: 'integer', root: 'string' }, commit: 'string', tree: 'string',
-      source: 'string', build: 'string', sbom: { name: 'string', sha256: 'string', size: 'integer' }, notes: 'string', at: 'string',
+      source: 'string', build: 'string', sbom: { name: 'string', sha256: 'string', size: 'integer' }, notes: 'string', at: 'string', emergency: { why: 'string', reviewHours: 'integer' },
     },
     check(p, subject) {
       need(p.manifest.files >= 1 && p.sbom.size >= 0, 'counts')
@@ -101,6 +101,8 @@ const kinds = {
       hexField(p.manifest.root, 32); hexField(p.commit, 20, 32); hexField(p.tree, 20, 32)
       hexField(p.source, 32); hexField(p.build, 32); hexField(p.sbom.sha256, 32)
       fileName(p.sbom.name); text(p.notes); time(p.at)
+      const e = p.emergency
+      if (e.why !== '' || e.reviewHours !== 0) { need(e.reviewHours >= 1 && e.reviewHours <= 2160, 'reviewHours'); text(e.why, 1) }
     },
   },
   'https://slsa.dev/provenance/v1': {
@@ -166,7 +168,7 @@ const kinds = {
     },
     check(p, subject) {
       need(['grant', 'retire', 'revoke'].includes(p.action) && p.publicKey.length === 32 && p.keyid === keyID(p.publicKey), 'key')
-      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'security', 'source', 'tester'].includes(p.role), 'role')
+      need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'reviewer', 'security', 'source', 'tester'].includes(p.role), 'role')
       need(p.products.length >= 1 && p.products.length <= 64, 'products')
       need(p.since >= 0 && (p.since === 0 || p.action === 'revoke') && (p.action === 'grant' || p.reason !== ''), 'since or reason')
       need(subject.length === 1 && subject[0].name === `key:${p.keyid}` && subject[0].digest.sha256 === sha256(p.publicKey).toString('hex'), 'subject')
@@ -254,6 +256,15 @@ const kinds = {
       for (const f of files) { text(f, 1); hexField(p.files[f], 32) }
       for (const c of p.changes) text(c, 1)
       id(p.vendor); text(p.name, 1); time(p.at)
+    },
+  },
+  'https://clerestory.dev/review/v1': {
+    name: 'review',
+    shape: { entry: 'integer', product: 'string', version: 'string', outcome: 'string', findings: 'string', at: 'string' },
+    check(p, subject) {
+      need(subject.length === 1 && subject[0].name === `entry:${p.entry}` && subject[0].digest.sha256 && p.entry >= 0, 'subject')
+      need(['upheld', 'objected'].includes(p.outcome), 'outcome')
+      id(p.product); version(p.version); text(p.findings, 1); time(p.at)
     },
   },
   'https://clerestory.dev/revocation/v1': {
