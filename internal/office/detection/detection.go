@@ -69,6 +69,7 @@ type Base struct {
 	// Commit and Tree say where the folder stands in git, when all of it is
 	// committed there.
 	Commit, Tree string
+	home         *repository // where that is
 }
 
 // Source is one file that a base was read from.
@@ -95,7 +96,7 @@ type Rule struct {
 
 // Entry is one line of a hash or pattern file.
 type Entry struct {
-	Key  string // what it detects by: "hash:size", or the pattern's name
+	Key  string // what tells it from others: the hash, or the pattern's name
 	Name string // what the detection is called
 	Line string // the whole line: the released form
 	File string

@@ -89,7 +89,7 @@ func (r *reader) hashLine(at place, line string) (key, name string, ok bool) {
 		r.say(f[1].at(at), "the size must be a number of bytes from 1 to 4294967294, or *", "write it without leading zeros")
 		ok = false
 	}
-	return hash + ":" + size, f[2].text, r.levels(at, f[3:]) && ok
+	return hash, f[2].text, r.levels(at, f[3:]) && ok
 }
 
 // levels checks the functionality levels that may stand at a line's end.

@@ -263,7 +263,7 @@ func (s *splitter) condition(r *Rule) {
 		if s.at.kind == word && !isDigit(s.at.text[0]) && !keywords[s.at.text] && last != "." {
 			r.needs = append(r.needs, s.at.text)
 		}
-		if b.Len() > 0 {
+		if b.Len() > 0 && !tight(last, s.at.text) {
 			b.WriteByte(' ')
 		}
 		b.WriteString(s.at.text)
@@ -273,6 +273,18 @@ func (s *splitter) condition(r *Rule) {
 	if r.Condition = b.String(); s.ok && count == 0 {
 		s.refuse("the condition is empty", "write true for a rule that always matches")
 	}
+}
+
+// tight tells whether no space belongs between two tokens of a condition. It only
+// ever joins what libyara's lexer takes apart again.
+func tight(one, two string) bool {
+	switch {
+	case one == "." || one == "(" || one == "[", two == "." || two == ")" || two == "]" || two == "," || two == "[":
+		return true
+	case two == "(": // pe.exports("x"), uint16(0), but: and (…)
+		return isWord(one[0]) && !isDigit(one[0]) && (!keywords[one] || strings.HasPrefix(one, "uint") || strings.HasPrefix(one, "int"))
+	}
+	return false
 }
 
 // add keeps a rule.
