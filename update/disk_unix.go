@@ -1,0 +1,28 @@
+//go:build unix
+
+package update
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+func syncFolder(d *os.File) error { return d.Sync() }
+
+// lock keeps other clients out of a folder until the file is closed, or this
+// process ends, however it ends.
+func lock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, disk("locking the folder", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		return f, nil
+	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = refuse(Busy, "another update of this folder is running")
+	}
+	return nil, errors.Join(disk("locking the folder", err), f.Close())
+}
