@@ -82,7 +82,7 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 		Trust:     func() (*verify.Trust, error) { return now.Load().trust, nil },
 		Roots:     h.roots,
 		Programme: func() *programme.Programme { return now.Load().programme },
-		Releases:  releases, People: people, Door: entrance, Guard: guard, Trail: trail,
+		Releases:  releases, Keys: h.keys(), People: people, Door: entrance, Guard: guard, Trail: trail,
 		Policies: func() *policy.Set { return now.Load().policies },
 		Demo:     h.config.UnsafeDemoIdentities, Ready: ready(w), Now: time.Now, Log: logger,
 	})

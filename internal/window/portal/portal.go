@@ -39,7 +39,8 @@ import (
 	"clerestory.dev/clerestory/verify"
 )
 
-// Config is what the portal shows and whom it asks. All must be given, but Ready.
+// Config is what the portal shows and whom it asks. All must be given, but Keys and
+// Ready.
 type Config struct {
 	URL     string // how visitors reach the portal, without a slash at the end
 	Version string // of this program
@@ -64,6 +65,9 @@ type Config struct {
 	Guard     *door.Guard
 	Trail     *trail.Trail
 	Policies  func() *policy.Set
+	// Keys are the key files that the vendor keeps for its people, who may then
+	// approve with a passphrase. It may be nil.
+	Keys release.Keys
 	// Demo says on every page that this is a demonstration.
 	Demo bool
 	// Ready says why this process should not get requests now; nil is ready.
@@ -115,7 +119,7 @@ func build(cfg Config) (*portal, error) {
 	}
 	rooms := []interface{ Routes() []frame.Route }{
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
-		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL},
+		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys},
 		&check.Room{Log: cfg.Ledger, Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
 		&account.Room{People: cfg.People, Guard: cfg.Guard, Door: cfg.Door.Handler(), URL: cfg.URL, Roles: programme.Roles},
 		&audit.Room{Trail: cfg.Trail, Guard: cfg.Guard, Policies: cfg.Policies},

@@ -29,6 +29,7 @@ import (
 	"clerestory.dev/clerestory/internal/gate/door"
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
+	"clerestory.dev/clerestory/internal/ledger/keyring"
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal"
 	"clerestory.dev/clerestory/statement"
@@ -46,6 +47,7 @@ type site struct {
 	db      *store.DB
 	office  *release.Service
 	people  *passkey.Service
+	keys    *keyring.Ring
 	url     string
 	mu      sync.Mutex // guards vendor.Log, and now
 	now     time.Time
@@ -106,6 +108,7 @@ func newSite(t testing.TB) *site {
 	v := verifytest.New(t)
 	s := &site{t: t, vendor: v, db: storetest.Open(t, filepath.Join(t.TempDir(), "db")), now: v.Now}
 	s.adopt()
+	s.keys = &keyring.Ring{Dir: t.TempDir(), WorkFactor: 10}
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	s.url = fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
 	blobs := must(blob.NewDisk(filepath.Join(t.TempDir(), "blobs")))(t)
@@ -121,7 +124,7 @@ func newSite(t testing.TB) *site {
 	trust := v.Trust()
 	handler := must(portal.New(portal.Config{URL: s.url, Version: "test", DB: s.db, Blobs: blobs, Ledger: s, LogFiles: http.NotFoundHandler(),
 		Trust: func() (*verify.Trust, error) { return trust, nil }, Roots: func() ([][]byte, error) { return [][]byte{trust.File()}, nil }, Programme: func() *programme.Programme { return prog },
-		Releases: s.office, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
+		Releases: s.office, Keys: s.keys, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
 		Demo: true, Ready: func(context.Context) error { return s.ready }, Now: s.clock, Log: logger}))(t)
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Listener.Close()

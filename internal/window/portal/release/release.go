@@ -17,6 +17,8 @@ import (
 
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/gate/passkey"
+	"clerestory.dev/clerestory/internal/gate/policy"
+	"clerestory.dev/clerestory/internal/ledger/signing"
 	office "clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
@@ -30,6 +32,8 @@ type Office interface {
 	Show(ctx context.Context, product, version string) (*office.Release, error)
 	// Bundle makes FILE.clerestory for the file with this SHA-256.
 	Bundle(ctx context.Context, sha string) ([]byte, error)
+	// Approve adds a person's signature to the proposal with this hash.
+	Approve(ctx context.Context, product, version, payloadHash string, signer statement.Signer) (*office.Release, error)
 }
 
 // Blobs hands out files by hash, verified.
@@ -40,15 +44,20 @@ type Blobs interface {
 // Guard decides and records; *door.Guard is one.
 type Guard interface {
 	Allow(ctx context.Context, actor passkey.Person, action, object string, attrs map[string]any) error
+	Decide(actor passkey.Person, action, object string, attrs map[string]any) policy.Decision
 }
 
-// Room is the pages.
+// Room is the pages. Without Touches nobody approves here, and without Keys
+// nobody unlocks a key here: the command line does both.
 type Room struct {
 	Office Office
 	Blobs  Blobs
 	Guard  Guard
 	Read   *record.Reader
 	URL    string // the portal's own
+	// Touches and Keys may be nil.
+	Touches Touches
+	Keys    Keys
 }
 
 const (
@@ -68,6 +77,10 @@ func (m *Room) Routes() []frame.Route {
 		{Method: "GET", Path: one, Formats: []string{"json", "csv"}, Summary: "One release: files, provenance, approvals, state; .csv lists the files", Data: Detail{}, Serve: m.show},
 		{Method: "GET", Path: one + "/sbom", Formats: []string{"json", "csv"}, Summary: "The bill of materials of a release", Data: Materials{},
 			Query: []frame.Param{{Name: "q", Hint: "part of a name, version or package URL"}, {Name: "sort", Hint: "name, version or purl; with a minus in front, from the end"}}, Serve: m.sbom},
+		{Method: "POST", Path: one + "/approve", Summary: "Approve a proposal, with a touch of the passkey and a signature over exactly its text", Staff: true, Serve: m.approve,
+			Query: []frame.Param{{Name: "hash", Hint: "SHA-256 of the text"}, {Name: "way", Hint: "answer or key"}, {Name: "answer", Hint: "file: a signing response"},
+				{Name: "passphrase", Hint: "of the person's key, if the vendor keeps its file"}, {Name: "touch", Hint: "the browser's answer to /gate/touch"}}},
+		{Method: "GET", Path: one + "/request", Machine: true, Type: signing.RequestType, Summary: "The text of a proposal for clerestory sign", Staff: true, Serve: m.request},
 		{Method: "GET", Path: one + "/files/{name...}", Machine: true, Type: "application/octet-stream", Summary: "A released file", Serve: m.file},
 		{Method: "GET", Path: one + "/bundles/{name...}", Machine: true, Type: verify.BundleType, Summary: "FILE.clerestory: all that is needed to verify FILE offline, but the trusted root", Serve: m.bundle},
 	}

@@ -9,6 +9,7 @@ import (
 
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
+	"clerestory.dev/clerestory/internal/ledger/signing"
 	office "clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
@@ -29,6 +30,7 @@ type Detail struct {
 	Rebuilds    []Build    `json:"rebuilds"` // by others, of the same bytes
 	SBOM        File       `json:"sbom"`
 	Revoked     *Revoked   `json:"revoked,omitempty"`
+	Compared    *Compared  `json:"compared,omitempty"` // of proposals
 }
 
 // File is a released file.
@@ -75,6 +77,8 @@ type detail struct {
 	Detail
 	url    string
 	hidden int // files that are not on the page
+	sight  *signing.Sight
+	desk   *desk
 }
 
 func (m *Room) show(r *frame.Request) (*frame.Answer, error) {
@@ -82,11 +86,20 @@ func (m *Room) show(r *frame.Request) (*frame.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	d, err := m.desk(r, rel)
+	if err != nil {
+		return nil, err
+	}
+	return m.answer(r, rel, d)
+}
+
+// answer is the page of a release, with what a form on it had wrong.
+func (m *Room) answer(r *frame.Request, rel *office.Release, desk *desk) (*frame.Answer, error) {
 	d, err := m.detail(r, rel)
 	if err != nil {
 		return nil, err
 	}
-	page := detail{Detail: *d, url: m.URL}
+	page := detail{Detail: *d, url: m.URL, desk: desk}
 	if n := len(d.Files) - filesShown; n > 0 {
 		page.Files, page.hidden = d.Files[:filesShown], n
 	}
@@ -94,8 +107,17 @@ func (m *Room) show(r *frame.Request) (*frame.Answer, error) {
 	for _, f := range d.Files {
 		table = append(table, []string{f.Name, f.SHA256, strconv.FormatInt(f.Size, 10)})
 	}
-	title := rel.Statement.Product + " " + rel.Statement.Version
-	return &frame.Answer{Title: title, Section: "/releases", Data: *d, Table: table, Body: showPage(page)}, nil
+	a := &frame.Answer{Title: rel.Statement.Product + " " + rel.Statement.Version, Section: "/releases", Data: *d, Table: table}
+	if rel.State == office.Proposed {
+		if page.sight, err = sightOf(rel); err != nil {
+			return nil, err
+		}
+	}
+	if desk != nil && desk.Allowed {
+		a.Scripts = []string{"passkey.js"}
+	}
+	a.Body = showPage(page)
+	return a, nil
 }
 
 func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
@@ -121,6 +143,11 @@ func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
 	}
 	if d.Rebuilds, err = m.rebuilds(r, d, st.Build); err != nil {
 		return nil, err
+	}
+	if rel.State == office.Proposed {
+		if d.Compared, err = m.compare(r.Ctx(), rel); err != nil {
+			return nil, err
+		}
 	}
 	return d, m.revoked(r, rel, d)
 }

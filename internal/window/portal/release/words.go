@@ -5,6 +5,8 @@ import (
 	"net/url"
 	paths "path"
 	"strings"
+
+	"github.com/a-h/templ"
 )
 
 func approvers(list []Approval) string {
@@ -12,11 +14,16 @@ func approvers(list []Approval) string {
 	for _, a := range list {
 		names = append(names, a.Holder)
 	}
-	switch len(names) {
-	case 0:
+	if len(names) == 0 {
 		return "nobody"
-	case 1:
-		return names[0]
+	}
+	return and(names)
+}
+
+// and joins names as a sentence does.
+func and(names []string) string {
+	if len(names) < 2 {
+		return strings.Join(names, "")
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
@@ -57,4 +64,17 @@ func shellWord(s string) string {
 		return s
 	}
 	return "'./" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// sign is what stands before a change, so that it is not told by words alone.
+func sign(what string) string {
+	return map[string]string{"added": "+", "removed": "\u2212", "changed": "\u00b1"}[what]
+}
+
+// touching tells the script which touch the form needs.
+func touching(d *desk) templ.Attributes {
+	if !d.Asks {
+		return nil
+	}
+	return templ.Attributes{"data-touch": d.Action, "data-object": d.Object}
 }
