@@ -2,6 +2,8 @@ package detection
 
 import (
 	"testing"
+
+	"clerestory.dev/clerestory/internal/base/engine"
 )
 
 const demo = "../../../programmes/bases/clerestory-base"
@@ -19,4 +21,12 @@ func TestTheDemoBaseIsRead(t *testing.T) {
 	for _, f := range p.Files {
 		t.Logf("%s\n%s", f.Name, f.Content)
 	}
+}
+
+func TestTheDemoBaseIsSound(t *testing.T) {
+	c, err := Check(t.Context(), demo, engine.Engine{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%+v", c)
 }
