@@ -101,23 +101,34 @@ func (k Keys) ids() []string {
 }
 
 // KeysOfLog finds the keys that the log gives the role release for a product,
-// now; threshold says how many must sign (nil: one). Of a holder's keys the one
-// that got the role last counts, so that no person can meet the threshold alone.
-func KeysOfLog(db *store.DB, threshold func(product string) int) func(context.Context, string) (Keys, error) {
+// now, and as the threshold how many holders the root in force asks for. Of a
+// holder's keys the one that got the role last counts, so that nobody can meet
+// the threshold alone.
+func KeysOfLog(db *store.DB, roots func() ([][]byte, error)) func(context.Context, string) (Keys, error) {
 	return func(ctx context.Context, product string) (Keys, error) {
-		keys := Keys{Threshold: 1}
-		if threshold != nil {
-			keys.Threshold = threshold(product)
+		trust, _, err := newestTrust(roots)
+		if err != nil {
+			return Keys{}, err
+		}
+		next, err := db.Next(ctx)
+		if err != nil {
+			return Keys{}, err
 		}
 		states, err := keyring.States(ctx, db)
 		if err != nil {
 			return Keys{}, err
 		}
+		revoked := map[string]bool{} // in one role is in all: others may hold the key
+		for _, st := range states {
+			revoked[st.Key.KeyID] = revoked[st.Key.KeyID] || st.Key.Action == statement.KeyRevoke
+		}
 		slices.SortFunc(states, func(a, b keyring.State) int { return cmp.Compare(b.Entry, a.Entry) })
+		keys := Keys{Threshold: trust.ReleaseHolders(product, next)}
 		for _, st := range states {
 			k := st.Key
 			counted := slices.ContainsFunc(keys.Parties, func(p signing.Party) bool { return p.Holder == k.Holder })
-			if st.Active && k.Role == "release" && !counted && (slices.Contains(k.Products, product) || slices.Contains(k.Products, "*")) {
+			covers := slices.Contains(k.Products, product) || slices.Contains(k.Products, "*")
+			if st.Active && k.Role == "release" && covers && !counted && !revoked[k.KeyID] {
 				keys.Parties = append(keys.Parties, signing.Party{Public: k.Public, Holder: k.Holder})
 			}
 		}
@@ -150,16 +161,18 @@ func or[T comparable](field *T, standard T) {
 }
 
 // trust is the root in force, and the files of all.
-func (s *Service) trust() (*verify.Trust, [][]byte, error) {
-	roots, err := s.Roots()
+func (s *Service) trust() (*verify.Trust, [][]byte, error) { return newestTrust(s.Roots) }
+
+func newestTrust(roots func() ([][]byte, error)) (*verify.Trust, [][]byte, error) {
+	all, err := roots()
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(roots) == 0 {
+	if len(all) == 0 {
 		return nil, nil, fault.Unavailable.New("there is no trusted root yet")
 	}
-	t, err := verify.ParseTrust(roots[len(roots)-1])
-	return t, roots, err
+	t, err := verify.ParseTrust(all[len(all)-1])
+	return t, all, err
 }
 
 // now is the time in the whole seconds that TUF has.

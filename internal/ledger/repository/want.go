@@ -195,9 +195,7 @@ func rootKeys(trust *verify.Trust, name string) (Keys, error) {
 	}
 	keys := Keys{Threshold: r.Threshold}
 	for _, id := range slices.Sorted(slices.Values(r.KeyIDs)) {
-		k := trust.Root.Keys[id]
-		raw, err := hex.DecodeString(k.KeyVal.Public)
-		if public := statement.PublicKey(raw); err == nil && public.Check() == nil && public.ID() == id {
+		if public, err := trust.Root.Keys[id].Raw(); err == nil && public.ID() == id {
 			keys.Parties = append(keys.Parties, signing.Party{Public: public})
 		}
 	}
