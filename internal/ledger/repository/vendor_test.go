@@ -2,6 +2,7 @@ package repository_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata/updater"
 
 	"clerestory.dev/clerestory/internal/base/blob"
+	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store/storetest"
 	"clerestory.dev/clerestory/internal/ledger/keyring"
 	"clerestory.dev/clerestory/internal/ledger/repository"
@@ -43,8 +45,11 @@ type vendor struct {
 	plan    keyring.RootPlan
 }
 
-func newVendor(t testing.TB, dsn string) *vendor {
-	v := &vendor{t: t, ring: &keyring.Ring{Dir: t.TempDir(), WorkFactor: 2}, now: start}
+func newVendor(t testing.TB, dsn string) *vendor { return openVendor(t, t.TempDir(), dsn) }
+
+// openVendor makes a vendor in a folder, or opens the one that is there.
+func openVendor(t testing.TB, dir, dsn string) *vendor {
+	v := &vendor{t: t, ring: &keyring.Ring{Dir: filepath.Join(dir, "keys"), WorkFactor: 2}, now: start}
 	for i := range 3 {
 		v.roots = append(v.roots, v.key(fmt.Sprintf("root-%d", i+1), "root"))
 		v.release = append(v.release, v.key(fmt.Sprintf("release-%d", i+1), "release"))
@@ -57,10 +62,10 @@ func newVendor(t testing.TB, dsn string) *vendor {
 	file, err := keyring.NewRoot(v.plan, v.roots)
 	must(t, err)
 	v.files = [][]byte{file}
-	blobs, err := blob.NewDisk(t.TempDir())
+	blobs, err := blob.NewDisk(filepath.Join(dir, "blobs"))
 	must(t, err)
 	v.Service = &repository.Service{
-		DB: storetest.Open(t, dsn), Blobs: blobs, Dir: filepath.Join(t.TempDir(), "repository"), Now: func() time.Time { return v.now },
+		DB: storetest.Open(t, dsn), Blobs: blobs, Dir: filepath.Join(dir, "repository"), Now: func() time.Time { return v.now },
 		Roots: func() ([][]byte, error) { return v.files, nil }, Online: []statement.Signer{v.online},
 		Release: func(context.Context, string) (repository.Keys, error) { return keysOf(2, v.release...), nil },
 	}
@@ -78,6 +83,9 @@ func keysOf(threshold int, keys ...*keyring.Key) repository.Keys {
 func (v *vendor) key(name, role string) *keyring.Key {
 	v.t.Helper()
 	k, err := v.ring.Create(name, role, name, pass)
+	if errors.Is(err, fault.Conflict) {
+		k, err = v.ring.Unlock(name, pass)
+	}
 	must(v.t, err)
 	return k
 }
