@@ -97,7 +97,7 @@ func TestEveryCodeIsInTheSpecification(t *testing.T) {
 	}
 	want := []string{
 		verify.CodeTrust, verify.CodeBundle, verify.CodeCheckpoint, verify.CodeQuorum, verify.CodeProof, verify.CodeStatement,
-		verify.CodeSignature, verify.CodeApprovals, verify.CodeOtherFile, verify.CodeProvenance, verify.CodeRevoked, verify.CodeFork,
+		verify.CodeSignature, verify.CodeSigners, verify.CodeApprovals, verify.CodeOtherFile, verify.CodeProvenance, verify.CodeRevoked, verify.CodeFork,
 	}
 	if strings.Join(codes, " ") != strings.Join(want, " ") {
 		t.Errorf("the specification has %v, the code %v", codes, want)

@@ -54,7 +54,7 @@ func TestATUFRootIsOurRoot(t *testing.T) {
 	}
 	root.Signed.UnrecognizedFields = map[string]any{"x-clerestory": free}
 	for _, k := range v.RootKeys {
-		key, err := metadata.KeyFromPublicKey(k.Public())
+		key, err := metadata.KeyFromPublicKey(k.Private.Public())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,6 +89,26 @@ func TestATUFRootIsOurRoot(t *testing.T) {
 		i := released(v)
 		if r := verify.JudgeBundle(file, i.bundle, i.file, i.now); r.Verdict != verify.Verified {
 			t.Errorf("under root %s: %s", trust.Fingerprint(), r.Reason)
+		}
+	}
+}
+
+// A key on a card has line ends in its TUF form: both must sign the same bytes.
+func TestARootWithACardIsATUFRoot(t *testing.T) {
+	v := verifytest.New(t)
+	keys := []*verifytest.Key{verifytest.NewCard("a"), verifytest.NewCard("b"), v.RootKeys[0]}
+	for i := range keys {
+		signers := []*verifytest.Key{keys[i], keys[(i+1)%3]}
+		file := v.SignRoot(v.NewRoot(1, keys...), signers...)
+		if _, err := verify.ParseTrust(file); err != nil {
+			t.Fatal(err)
+		}
+		root, err := metadata.Root().FromBytes(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := root.VerifyDelegate("root", root); err != nil {
+			t.Errorf("go-tuf: %v", err)
 		}
 	}
 }

@@ -49,7 +49,7 @@ type expectation struct {
 }
 
 func attacks() []attack {
-	return slices.Concat(goodCases, bundleCases, entryCases, checkpointCases, trustCases, keyCases, releaseCases, advisoryCases)
+	return slices.Concat(goodCases, bundleCases, entryCases, checkpointCases, trustCases, keyCases, releaseCases, advisoryCases, cardCases, thresholdCases)
 }
 
 // in is what a verifier gets with a file called lantern that holds "the program".

@@ -14,7 +14,51 @@ export function ed25519(publicKey, message, signature) {
   return verify(null, message, createPublicKey({ key: der, format: 'der', type: 'spki' }), signature)
 }
 
-export const keyID = pub => sha256(`{"keytype":"ed25519","keyval":{"public":"${pub.toString('hex')}"},"scheme":"ed25519"}`).toString('hex')
+// An ECDSA P-256 key is its point, uncompressed; its signature strict DER with the smaller s.
+const spki = Buffer.from('3059301306072a8648ce3d020106082a8648ce3d030107034200', 'hex')
+const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+
+const p256Key = pub => createPublicKey({ key: Buffer.concat([spki, pub]), format: 'der', type: 'spki' }) // throws off the curve
+const isP256 = pub => pub.length === 65 && pub[0] === 4
+
+export function isKey(pub) {
+  if (pub.length === 32) return true
+  if (!isP256(pub)) return false
+  try { p256Key(pub); return true } catch { return false }
+}
+
+// ecdsaForm tells whether these bytes are a P-256 signature in its one form.
+export function ecdsaForm(sig) {
+  let at = 2
+  const integer = () => {
+    const n = sig[at + 1], v = sig.subarray(at + 2, at + 2 + n)
+    if (sig[at] !== 2 || !n || v.length !== n || v[0] > 127 || v[0] === 0 && (n === 1 || v[1] < 128)) return 0n
+    at += 2 + n
+    return BigInt('0x' + v.toString('hex'))
+  }
+  if (sig.length < 2 || sig[0] !== 0x30 || sig[1] !== sig.length - 2) return false
+  const r = integer(), s = r && integer()
+  return r > 0n && r < 1n << 256n && s > 0n && s <= order / 2n && at === sig.length
+}
+
+// goodSignature is for either kind of key.
+export function goodSignature(pub, message, sig) {
+  if (!isP256(pub)) return ed25519(pub, message, sig)
+  return ecdsaForm(sig) && verify('sha256', message, { key: p256Key(pub), dsaEncoding: 'der' }, sig)
+}
+
+// keyText is a key as TUF has it: hex, or PEM of two lines.
+export function keyText(pub) {
+  if (!isP256(pub)) return pub.toString('hex')
+  const b = Buffer.concat([spki, pub]).toString('base64')
+  return `-----BEGIN PUBLIC KEY-----\n${b.slice(0, 64)}\n${b.slice(64)}\n-----END PUBLIC KEY-----\n`
+}
+export const keyTypes = pub => isP256(pub) ? ['ecdsa', 'ecdsa-sha2-nistp256'] : ['ed25519', 'ed25519']
+
+export function keyID(pub) {
+  const [type, scheme] = keyTypes(pub)
+  return sha256(`{"keytype":"${type}","keyval":{"public":"${keyText(pub)}"},"scheme":"${scheme}"}`).toString('hex')
+}
 
 const payloadType = 'application/vnd.in-toto+json'
 const pae = payload => Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} ${payloadType} ${payload.length} `), payload])
@@ -22,7 +66,7 @@ const pae = payload => Buffer.concat([Buffer.from(`DSSEv1 ${payloadType.length} 
 // signedBy tells whether a public key made one of the envelope's signatures.
 export function signedBy(envelope, pub) {
   const s = envelope.signatures.find(s => s.keyid === keyID(pub))
-  return s !== undefined && ed25519(pub, pae(envelope.payload), s.sig)
+  return s !== undefined && goodSignature(pub, pae(envelope.payload), s.sig)
 }
 
 export function parseEnvelope(text) {
@@ -32,7 +76,7 @@ export function parseEnvelope(text) {
     e.signatures.map(s => `{"keyid":"${s.keyid}","sig":"${s.sig.toString('base64')}"}`).join(',')}]}`
   need(again === text, 'not canonical')
   need(e.payload.length > 0 && e.signatures.length >= 1 && e.signatures.length <= 32, 'payload or signatures')
-  for (const s of e.signatures) need(hex(s.keyid, 32) && s.sig.length === 64, 'signature')
+  for (const s of e.signatures) need(hex(s.keyid, 32) && (s.sig.length === 64 || ecdsaForm(s.sig)), 'signature')
   need(new Set(e.signatures.map(s => s.keyid)).size === e.signatures.length, 'key twice')
   return e
 }
@@ -167,7 +211,7 @@ const kinds = {
       action: 'string', keyid: 'string', publicKey: 'bytes', role: 'string', holder: 'string', products: ['string'], since: 'integer', reason: 'string', at: 'string',
     },
     check(p, subject) {
-      need(['grant', 'retire', 'revoke'].includes(p.action) && p.publicKey.length === 32 && p.keyid === keyID(p.publicKey), 'key')
+      need(['grant', 'retire', 'revoke'].includes(p.action) && isKey(p.publicKey) && p.keyid === keyID(p.publicKey), 'key')
       need(['approver', 'builder', 'programme', 'rebuilder', 'release', 'reviewer', 'security', 'source', 'tester'].includes(p.role), 'role')
       need(p.products.length >= 1 && p.products.length <= 64, 'products')
       need(p.since >= 0 && (p.since === 0 || p.action === 'revoke') && (p.action === 'grant' || p.reason !== ''), 'since or reason')

@@ -9,7 +9,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { canonical, map, maybe, parse, read } from './json.mjs'
-import { ed25519, fileName, hex, id, keyID, parseEnvelope, parseStatement, sha256, signedBy } from './statement.mjs'
+import { fileName, goodSignature, hex, id, isKey, keyID, keyText, keyTypes, parseEnvelope, parseStatement, sha256, signedBy } from './statement.mjs'
 import { as, included, leafHash, openCheckpoint, parsePolicy, parseProof, Refusal, refuse, treeRoot } from './log.mjs'
 
 const need = (ok, why) => { if (!ok) throw new Error(why) }
@@ -20,7 +20,22 @@ const rootShape = {
   _type: 'string', spec_version: 'string', version: 'integer', expires: 'string', consistent_snapshot: 'boolean',
   keys: map({ keytype: 'string', scheme: 'string', keyval: { public: 'string' } }),
   roles: map({ keyids: ['string'], threshold: 'integer' }),
-  'x-clerestory': maybe({ vendor: 'string', policy: 'string', approvals: 'integer', formerly: [{ keys: ['string'], threshold: 'integer', until: 'integer' }] }),
+  'x-clerestory': maybe({ vendor: 'string', policy: 'string', approvals: 'integer', releaseKeys: [{ product: 'string', holders: 'integer', from: 'integer' }], formerly: [{ keys: ['string'], threshold: 'integer', until: 'integer' }] }),
+}
+
+// rawKey is the key in a TUF key object; its text must then come out again.
+const rawKey = key => key.keytype === 'ecdsa' ? Buffer.from(key.keyval.public.split('\n').slice(1, 3).join(''), 'base64').subarray(26) : unhex(key.keyval.public)
+
+// releaseRules are how many holders must sign a release, from which entry on.
+function releaseRules(rules) {
+  const last = Object.create(null)
+  need(rules.length <= 256, 'releaseKeys')
+  for (const r of rules) {
+    if (r.product !== '*') id(r.product)
+    need(r.holders >= 1 && r.holders <= 16 && r.from > (last[r.product] ?? -1), 'releaseKeys')
+    last[r.product] = r.from
+  }
+  return (product, entry) => [product, '*'].map(p => rules.findLast(r => r.product === p && BigInt(r.from) <= entry)).find(r => r)?.holders ?? 1
 }
 
 // parseRoot reads a root without judging who signed it.
@@ -36,29 +51,31 @@ function parseRoot(bytes) {
   need(role && role.threshold >= 1 && role.threshold <= role.keyids.length, 'threshold')
   const keys = role.keyids.map(k => {
     const key = r.keys[k]
-    need(key && key.keytype === 'ed25519' && key.scheme === 'ed25519' && hex(key.keyval.public, 32) && keyID(unhex(key.keyval.public)) === k, 'key')
-    return unhex(key.keyval.public)
+    const pub = key && rawKey(key)
+    need(key && isKey(pub) && keyText(pub) === key.keyval.public && `${keyTypes(pub)}` === `${[key.keytype, key.scheme]}` && keyID(pub) === k, 'key')
+    return pub
   })
   need(new Set(role.keyids).size === keys.length, 'key twice')
   let before = 0
   const former = ext.formerly.map(f => {
     const set = [...new Set(f.keys)]
-    need(set.every(k => hex(k, 32)) && f.threshold >= 1 && f.threshold <= set.length && f.until >= before, 'formerly')
+    need(set.every(k => hex(k, 32, 65) && isKey(unhex(k))) && f.threshold >= 1 && f.threshold <= set.length && f.until >= before, 'formerly')
     before = f.until
     return { keys: set.map(unhex), threshold: f.threshold, until: BigInt(f.until) }
   })
+  const holders = releaseRules(ext.releaseKeys)
   const policy = parsePolicy(ext.policy)
   need(policy.log, 'no log')
   id(ext.vendor)
   return {
-    version: r.version, expires, approvals: ext.approvals, policy, former, keys, threshold: role.threshold,
+    version: r.version, expires, approvals: ext.approvals, holders, policy, former, keys, threshold: role.threshold,
     text: Buffer.from(canonical(file.signed)), signatures: file.signatures,
   }
 }
 
 function rootSignedBy(root, by) {
   const good = by.keys.filter(pub => root.signatures.some(s =>
-    s.keyid === keyID(pub) && hex(s.sig, 64) && ed25519(pub, root.text, unhex(s.sig))))
+    s.keyid === keyID(pub) && /^([0-9a-f]{2})+$/.test(s.sig) && goodSignature(pub, root.text, unhex(s.sig))))
   need(good.length >= by.threshold, 'too few root signatures')
 }
 
@@ -170,7 +187,9 @@ function judge(root, { checkpoint, entries }, member, file, now) {
   if (!hex(file.sha256, 32)) return { verdict: 'unchecked', code: '' }
   const { signers, revoked } = authority(root, entries)
   const release = findRelease(entries, member, file.sha256), r = release.predicate
-  if (!signers(release, 'release', r.product).length) refuse('bad-signature', 'release')
+  const by = signers(release, 'release', r.product).length
+  if (!by) refuse('bad-signature', 'release')
+  if (by < root.holders(r.product, release.index)) refuse('too-few-signers', 'release keys')
   if (signers(release, 'approver', r.product).length < root.approvals) refuse('too-few-approvals', 'approvals')
   if (revoked(release, r.product)) refuse('revoked', 'release')
   const named = (kind, hash) => {

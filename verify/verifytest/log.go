@@ -1,7 +1,10 @@
 package verifytest
 
 import (
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -16,24 +19,53 @@ import (
 	"clerestory.dev/clerestory/verify"
 )
 
-// Key is an Ed25519 key that follows from its seed; it implements
-// statement.Signer.
-type Key struct{ Private ed25519.PrivateKey }
+// Key is a key that follows from its seed: Ed25519, or ECDSA P-256 as a card has
+// it. It implements statement.Signer.
+type Key struct {
+	Private ed25519.PrivateKey
+	Card    *ecdsa.PrivateKey // instead of Private
+}
 
 // NewKey makes the key of a seed: the same seed, the same key.
 func NewKey(seed string) *Key {
 	sum := sha256.Sum256([]byte("clerestory test key " + seed))
-	return &Key{ed25519.NewKeyFromSeed(sum[:])}
+	return &Key{Private: ed25519.NewKeyFromSeed(sum[:])}
 }
 
-// Public is the key's public half.
-func (k *Key) Public() ed25519.PublicKey { return k.Private.Public().(ed25519.PublicKey) }
+// NewCard makes the P-256 key of a seed.
+func NewCard(seed string) *Key {
+	sum := sha256.Sum256([]byte("clerestory test card " + seed))
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), sum[:])
+	if err != nil {
+		panic(err) // a seed in 2^32 is no key
+	}
+	return &Key{Card: private}
+}
+
+// Public is the key's public half, raw.
+func (k *Key) Public() []byte {
+	if k.Card == nil {
+		return k.Private.Public().(ed25519.PublicKey)
+	}
+	raw, err := statement.RawKey(k.Card.Public())
+	if err != nil {
+		panic(err)
+	}
+	return raw
+}
 
 // KeyID implements statement.Signer.
 func (k *Key) KeyID() string { return statement.KeyID(k.Public()) }
 
 // Sign implements statement.Signer.
-func (k *Key) Sign(message []byte) ([]byte, error) { return ed25519.Sign(k.Private, message), nil }
+func (k *Key) Sign(message []byte) ([]byte, error) {
+	if k.Card == nil {
+		return ed25519.Sign(k.Private, message), nil
+	}
+	sum := sha256.Sum256(message)
+	sig, err := k.Card.Sign(nil, sum[:], crypto.SHA256) // without randomness: RFC 6979
+	return statement.PublicKey(k.Public()).Canonical(sig), err
+}
 
 // vkey encodes the key as a C2SP signed-note verifier key of a type.
 func (k *Key) vkey(name string, kind byte) (vkey string, hash []byte) {

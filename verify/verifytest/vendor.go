@@ -73,9 +73,7 @@ func (v *Vendor) NewRoot(version int64, keys ...*Key) verify.Root {
 	}
 	var ids []string
 	for _, k := range keys {
-		key := verify.RootKey{KeyType: "ed25519", Scheme: "ed25519"}
-		key.KeyVal.Public = hex.EncodeToString(k.Public())
-		r.Keys[k.KeyID()] = key
+		r.Keys[k.KeyID()] = verify.NewRootKey(k.Public())
 		ids = append(ids, k.KeyID())
 	}
 	slices.Sort(ids)
