@@ -48,6 +48,7 @@ func HealthCommand(command string) func(ctx context.Context, folder, version str
 		cmd := exec.CommandContext(ctx, shell[0], shell[1], command)
 		cmd.Dir, cmd.WaitDelay = folder, 2*time.Second
 		cmd.Env = append(cmd.Environ(), "CLERESTORY_VERSION="+version)
+		alone(cmd)
 		out := &tail{}
 		cmd.Stdout, cmd.Stderr = out, out
 		err := cmd.Run()

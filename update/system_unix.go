@@ -5,6 +5,7 @@ package update
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"syscall"
 )
 
@@ -25,4 +26,10 @@ func lock(path string) (*os.File, error) {
 		err = refuse(Busy, "another update of this folder is running")
 	}
 	return nil, errors.Join(disk("locking the folder", err), f.Close())
+}
+
+// alone lets a command be ended with everything that it started.
+func alone(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 }
