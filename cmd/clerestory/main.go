@@ -41,6 +41,7 @@ type cli struct {
 	Apply   applyCmd   `cmd:"" group:"Run" help:"Check the programme folder, show what changes, put it in force."`
 	Serve   serveCmd   `cmd:"" group:"Run" help:"Run the portal, and write the log."`
 	Release releaseCmd `cmd:"" group:"Run" help:"Propose, approve, publish and revoke releases."`
+	Base    baseCmd    `cmd:"" group:"Run" help:"Check, pack, compare and try detection bases."`
 	Sign    signCmd    `cmd:"" group:"Run" help:"Answer a signing request, offline: shows what is signed, and signs with a key file or an SSH agent."`
 	Key     keyCmd     `cmd:"" group:"Run" help:"Create, list, rotate and revoke signing keys."`
 	Person  personCmd  `cmd:"" group:"Run" help:"Invite people to the portal."`

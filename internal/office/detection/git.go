@@ -79,20 +79,20 @@ func find(ctx context.Context, dir, revision string) (*repository, error) {
 	return &repository{dir, strings.TrimSuffix(string(prefix), "\n"), strings.TrimSpace(string(commit))}, nil
 }
 
-// blob is a file as a git tree lists it.
-type blob struct {
+// treeFile is a file as a git tree lists it.
+type treeFile struct {
 	name, id string
 	size     int64
 }
 
 // list lists the base's files in a commit, within the caps; what a base can not
 // have becomes a problem of r.
-func (g *repository) list(ctx context.Context, r *reader) ([]blob, error) {
+func (g *repository) list(ctx context.Context, r *reader) ([]treeFile, error) {
 	out, err := git(ctx, g.dir, nil, "ls-tree", "-r", "-z", "-l", "--full-tree", g.commit+":"+strings.TrimSuffix(g.prefix, "/"))
 	if err != nil {
 		return nil, fmt.Errorf("listing commit %s: %w", g.commit, err)
 	}
-	var list []blob
+	var list []treeFile
 	var total int64
 	folded := map[string]string{}
 	for line := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
@@ -119,13 +119,13 @@ func (g *repository) list(ctx context.Context, r *reader) ([]blob, error) {
 		if total += size; !r.room(name, len(list), total) {
 			break
 		}
-		list = append(list, blob{name, f[2], size})
+		list = append(list, treeFile{name, f[2], size})
 	}
 	return list, nil
 }
 
 // read reads blobs through one git process.
-func (g *repository) read(ctx context.Context, list []blob) ([]Source, error) {
+func (g *repository) read(ctx context.Context, list []treeFile) ([]Source, error) {
 	var ask bytes.Buffer
 	for _, b := range list {
 		ask.WriteString(b.id + "\n")
@@ -176,8 +176,8 @@ func (b *Base) locate(ctx context.Context, dir string) error {
 	if err != nil {
 		return ctx.Err() // the folder is not in the commit
 	}
-	slices.SortFunc(list, func(x, y blob) int { return strings.Compare(x.name, y.name) })
-	if !slices.EqualFunc(list, b.Files, func(x blob, f Source) bool {
+	slices.SortFunc(list, func(x, y treeFile) int { return strings.Compare(x.name, y.name) })
+	if !slices.EqualFunc(list, b.Files, func(x treeFile, f Source) bool {
 		return x.name == f.Path && x.size == int64(len(f.Content)) && blobID([]byte(f.Content), len(x.id)) == x.id
 	}) {
 		return nil
