@@ -42,7 +42,7 @@ func (c *baseCheckCmd) Run(ctx context.Context, t *terminal) error {
 	if c.JSON {
 		err = t.json(got)
 	} else {
-		printCheck(t, got)
+		printBase(t, got)
 	}
 	if err == nil && !got.Good() {
 		err = exitCode(1)
@@ -50,7 +50,7 @@ func (c *baseCheckCmd) Run(ctx context.Context, t *terminal) error {
 	return err
 }
 
-func printCheck(t *terminal, c *detection.Checked) {
+func printBase(t *terminal, c *detection.Checked) {
 	for _, p := range c.Problems {
 		t.printf("%s\n", line(p.Error()))
 	}
