@@ -51,12 +51,21 @@ func TestADeltaThatSavesNothingIsNotMade(t *testing.T) {
 	}
 }
 
+// bomb is a few KB that expand to 128 MB.
+func bomb(t *testing.T) []byte {
+	enc, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return enc.EncodeAll(make([]byte, 128<<20), nil)
+}
+
 func TestADeltaThatExpandsWithoutEndIsRefused(t *testing.T) {
 	enc, err := zstd.NewWriter(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	bomb := enc.EncodeAll(make([]byte, 256<<20), nil) // a few KB
+	bomb := bomb(t)
 	var stream bytes.Buffer
 	w, err := zstd.NewWriter(&stream) // without a size in its header
 	if err != nil {

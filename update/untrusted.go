@@ -20,7 +20,8 @@ func (r *repository) refusal(role string, file []byte, err error) error {
 		return refuse(RoleExpired, "the authority of %s expired on %s and it is %s", name, date(expiry(file)), date(r.tuf.RefTime))
 	}
 	if _, ok := errors.AsType[*metadata.ErrBadVersionNumber](err); ok {
-		return refuse(Rollback, "%s is older than what this client has seen, or skips a version: %w", name, err)
+		_, detail, _ := strings.Cut(err.Error(), ": ")
+		return refuse(Rollback, "%s is older than what this client has seen, or skips a version: %s", name, detail)
 	}
 	if _, ok := errors.AsType[*metadata.ErrLengthOrHashMismatch](err); ok {
 		return refuse(MixAndMatch, "%s is not the file that the repository's index names: parts of different states were mixed", name)
