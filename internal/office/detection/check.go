@@ -45,6 +45,7 @@ func Check(ctx context.Context, where string, e engine.Engine) (*Checked, error)
 		return nil, err
 	}
 	c.Base, c.Counts = b, b.Counts()
+	c.Engines = e.Versions(ctx)
 	if err := c.compile(ctx, b, e); err != nil {
 		return nil, fmt.Errorf("checking the base %s: %w", where, err)
 	}
@@ -133,11 +134,11 @@ func (c *Checked) refused(ctx context.Context, what string, err error) error {
 }
 
 func problemOf(p engine.Problem) Problem {
-	mend := ""
-	if p.Rule != "" && !strings.Contains(p.Text, p.Rule) {
-		mend = "in " + p.Rule
+	what := p.Text
+	if p.Rule != "" && !strings.Contains(what, p.Rule) {
+		what = fmt.Sprintf("%s: %s", p.Rule, what)
 	}
-	return Problem{plain(p.File), max(p.Line, 1), 1, plain(p.Text), plain(mend)}
+	return Problem{File: plain(p.File), Line: max(p.Line, 1), Column: 1, What: plain(what)}
 }
 
 // test runs the base's own tests: exactly what a test names must be detected.
