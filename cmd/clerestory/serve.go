@@ -89,6 +89,7 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
+	go settleReleases(ctx, releases, logger)
 	go follow(ctx, h, db, now, guard, people, logger)
 	return listen(ctx, h, handler, t)
 }

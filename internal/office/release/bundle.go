@@ -2,6 +2,7 @@ package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -27,7 +28,17 @@ func (s *Service) Bundle(ctx context.Context, sha string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return raw, s.judge(raw, rel, file)
+	if err := s.judge(raw, rel, file); err != nil {
+		return nil, err
+	}
+	if rel.State == Logged {
+		// A bundle that verifies shows that a witnessed checkpoint covers the release.
+		// That somebody else notes it at the same moment is no reason to keep it back.
+		if err := s.publish(ctx, rel); err != nil && !errors.Is(err, fault.Conflict) {
+			return nil, fmt.Errorf("bundling %s: %w", file.Name, err)
+		}
+	}
+	return raw, nil
 }
 
 func (s *Service) bundle(ctx context.Context, rel *Release, file File) (*verify.Bundle, error) {
@@ -146,8 +157,8 @@ func (s *Service) judge(bundle []byte, rel *Release, file File) error {
 		return err
 	}
 	r := verify.JudgeBundle(roots[0], bundle, verify.Artifact{Name: file.Name, SHA256: file.SHA256, Size: file.Size}, s.Now())
-	good := r.Verdict == verify.Verified && rel.State == Published || r.Code == verify.CodeRevoked && rel.State == Revoked
-	if !good {
+	revoked := rel.State == Revoked
+	if r.Verdict != verify.Verified && !revoked || r.Code != verify.CodeRevoked && revoked {
 		return fault.Tampered.New("the bundle of %s does not verify: %s", file.Name, r.Reason)
 	}
 	return nil

@@ -57,12 +57,14 @@ func (s *Service) recover(ctx context.Context, tx *store.Tx, a *verify.Authority
 		if err != nil {
 			return false, fault.Tampered.New("reading revocation %d: %w", e.Index, err)
 		}
-		res, err := tx.ExecContext(ctx, "UPDATE release SET state = $1, revoked_by = $2 WHERE entry = $3 AND state = $4", Revoked, e.Index, r.Entry, Published)
-		if err != nil {
-			return false, fmt.Errorf("noting revocation %d: %w", e.Index, err)
+		rel, err := s.saidAs(ctx, tx, r.Entry)
+		if errors.Is(err, fault.NotFound) {
+			return false, nil // of another kind, or of nothing here
 		}
-		n, err := res.RowsAffected()
-		return n > 0, err
+		if err != nil || rel.State == Revoked {
+			return false, err
+		}
+		return true, s.step(ctx, tx, rel, Revoked, itself, "found in the log", func() error { return revokedBy(ctx, tx, rel, e.Index) })
 	}
 	rel, err := statement.As(e.Statement, &statement.Release{})
 	if err != nil {
@@ -85,6 +87,19 @@ func (s *Service) recover(ctx context.Context, tx *store.Tx, a *verify.Authority
 	return true, s.insertSaid(ctx, tx, a, e, rel)
 }
 
+// saidAs is the release that a log entry is.
+func (s *Service) saidAs(ctx context.Context, tx *store.Tx, entry int64) (*Release, error) {
+	var product, version string
+	err := tx.QueryRowContext(ctx, "SELECT product, version FROM release WHERE entry = $1", entry).Scan(&product, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fault.NotFound.New("no release is entry %d", entry)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for release %d: %w", entry, err)
+	}
+	return s.read(ctx, tx.QueryContext, product, version)
+}
+
 func (s *Service) insertSaid(ctx context.Context, tx *store.Tx, a *verify.Authority, e verify.Entry, rel *statement.Release) error {
 	id, err := uuid.NewV7()
 	if err != nil {
@@ -95,9 +110,9 @@ func (s *Service) insertSaid(ctx context.Context, tx *store.Tx, a *verify.Author
 		return fault.Tampered.New("reading release %d: %w", e.Index, err)
 	}
 	hash := statement.HashOf(e.Envelope.Payload)
-	if _, err := tx.ExecContext(ctx, `INSERT INTO release (id, product, version, channel, state, payload, payload_hash, proposed_by, proposed_at, entry, published_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9)`,
-		id.String(), rel.Product, rel.Version, rel.Channel, Published, e.Envelope.Payload, hash, unknown, at.UnixMilli(), e.Index); err != nil {
+	if _, err := tx.ExecContext(ctx, `INSERT INTO release (id, product, version, channel, state, payload, payload_hash, proposed_by, proposed_at, entry, published_at, emergency)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $9, $11)`,
+		id.String(), rel.Product, rel.Version, rel.Channel, Logged, e.Envelope.Payload, hash, unknown, at.UnixMilli(), e.Index, flag(rel.Emergency.Why != "")); err != nil {
 		return fmt.Errorf("writing release %d: %w", e.Index, err)
 	}
 	if rel.Manifest.Files <= statement.InlineFiles {

@@ -1,21 +1,23 @@
 // Package release is the room where a version of a product comes to be: proposed
-// with its files, source, provenance and bill of materials, approved by different
-// people with their own keys, published as one statement that carries their
-// signatures, and taken back if need be.
+// with its files, source, provenance and bill of materials, looked at and tested,
+// approved by different people with their own keys, signed, said as one statement
+// that carries their signatures, and taken back if need be.
 //
-// It promises: what people approve is the exact bytes of the statement that is
-// published; a proposal that changes loses its approvals; a version that was
-// published never gets another content; nothing is said that package verify
-// would not believe. It refuses approvals by keys that the log does not give the
-// role, and a second one by the same person. It renders nothing.
+// It promises: a release takes only the steps of the table [Moves], whoever calls;
+// what people approve is the exact bytes of the statement that is published; a
+// proposal that changes loses its approvals; a version that was said never gets
+// another content; what a rule of the programme asks for holds at the moment at
+// which the release is said; nothing is said that package verify would not
+// believe. It refuses approvals by keys that the log does not give the role, by
+// the author under any account, and a second one by the same person. It renders
+// no pages but the auditor's ([Service.Evidence]).
 //
-// Start at [Service.Propose], then [Service.Approve], [Service.Publish] and
-// [Service.Bundle].
+// Start at [Moves], then [Service.Propose], [Service.Approve], [Service.Publish],
+// [Service.Missing] and [Service.Bundle].
 package release
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"time"
 
@@ -25,13 +27,6 @@ import (
 	"clerestory.dev/clerestory/internal/ledger/keyring"
 	"clerestory.dev/clerestory/statement"
 	"clerestory.dev/clerestory/verify"
-)
-
-// States of a release.
-const (
-	Proposed  = "proposed"  // can be approved; changing it drops its approvals
-	Published = "published" // said to the log
-	Revoked   = "revoked"   // taken back by a statement
 )
 
 // MaxFile is the largest file of a release, in bytes.
@@ -58,19 +53,26 @@ type Service struct {
 
 // Release is one version of a product, in whatever state.
 type Release struct {
-	ID          string
-	State       string
-	Statement   statement.Release
-	Payload     []byte // the exact in-toto statement
-	PayloadHash string // SHA-256 of it, hex: what an approver compares
-	ProposedBy  string
-	ProposedAt  time.Time
-	Entry       int64 // log entry of the release statement; -1 before it is published
-	PublishedAt time.Time
-	RevokedBy   int64 // log entry of the revocation, or -1
-	Files       []File
-	Approvals   []Approval
+	ID           string
+	State        State
+	Statement    statement.Release
+	Payload      []byte // the exact in-toto statement
+	PayloadHash  string // SHA-256 of it, hex: what an approver compares
+	ProposedBy   string
+	ProposedAt   time.Time
+	Entry        int64     // log entry of the release statement; -1 before it is said
+	PublishedAt  time.Time // when it was said
+	RevokedBy    int64     // log entry of the revocation, or -1
+	Restores     string    // the version whose content this one brings back, or ""
+	SupersededBy string    // the version that took its place, or ""
+	Files        []File
+	Reviews      []Review
+	Approvals    []Approval
+	Signings     []Signing
 }
+
+// Emergency tells whether the release goes, or went, the emergency path.
+func (r *Release) Emergency() bool { return r.Statement.Emergency.Why != "" }
 
 // File is one file of a release.
 type File struct {
@@ -82,6 +84,21 @@ type File struct {
 // Approval is one person's signature over the payload.
 type Approval struct {
 	Holder string
+	KeyID  string
+	At     time.Time
+	sig    []byte
+}
+
+// Review is that somebody has looked at exactly this text.
+type Review struct {
+	Holder string
+	Note   string
+	At     time.Time
+}
+
+// Signing is a release key's signature over the payload.
+type Signing struct {
+	Holder string // as the log has it when it is weighed; empty as stored
 	KeyID  string
 	At     time.Time
 	sig    []byte
@@ -164,29 +181,5 @@ func (s *Service) sayOnce(ctx context.Context, payload []byte, signer statement.
 }
 
 func (s *Service) stamp() string { return s.Now().UTC().Format(time.RFC3339) }
-
-// mayApprove tells whether the log gives key the role approver for product now,
-// and for which person.
-func (s *Service) mayApprove(ctx context.Context, keyID, product string) (holder string, public ed25519.PublicKey, err error) {
-	states, err := keyring.States(ctx, s.DB)
-	if err != nil {
-		return "", nil, err
-	}
-	for _, st := range states {
-		if st.Key.KeyID == keyID && st.Key.Role == "approver" && st.Active && coversProduct(st.Key.Products, product) {
-			return st.Key.Holder, st.Key.Public, nil
-		}
-	}
-	return "", nil, fault.Denied.New("key %s has not the role approver for %s in the log (clerestory key list shows what each key may do)", keyID, product)
-}
-
-func coversProduct(products []string, product string) bool {
-	for _, p := range products {
-		if p == "*" || p == product {
-			return true
-		}
-	}
-	return false
-}
 
 func label(product, version string) string { return fmt.Sprintf("%s %s", product, version) }

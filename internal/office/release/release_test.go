@@ -384,7 +384,7 @@ func TestAReleaseWhoseRowWasLostIsRecovered(t *testing.T) {
 		}
 		// What a restored backup looks like after its database adopted the log.
 		err := r.DB.Write(t.Context(), func(tx *store.Tx) error {
-			for _, q := range []string{"DELETE FROM release_approval", "DELETE FROM release_file", "DELETE FROM release"} {
+			for _, q := range []string{"DELETE FROM release_approval", "DELETE FROM release_review", "DELETE FROM release_signature", "DELETE FROM release_step", "DELETE FROM release_file", "DELETE FROM release"} {
 				if _, err := tx.Exec(q); err != nil {
 					return err
 				}

@@ -244,7 +244,8 @@ func (s *site) release(version string) *release.Release {
 	}
 	rel = must(s.office.Publish(ctx, verifytest.Product, version, s.vendor.Keys["rel"]))(s.t)
 	s.publish()
-	return rel
+	must(s.office.Settle(ctx))(s.t)
+	return must(s.office.Show(ctx, verifytest.Product, version))(s.t)
 }
 
 // visitor is a browser without script: it keeps cookies and follows no redirect.

@@ -83,7 +83,7 @@ func newDesk() *desk {
 // desk tells whether and how the visitor can approve a proposal; nil when the
 // portal takes no approvals.
 func (m *Room) desk(r *frame.Request, rel *office.Release) (*desk, error) {
-	if m.Touches == nil || rel.State != office.Proposed || !r.Visitor.SignedIn() {
+	if m.Touches == nil || rel.State.Said() || !r.Visitor.SignedIn() {
 		return nil, nil
 	}
 	d := newDesk()
@@ -170,7 +170,7 @@ func (m *Room) request(r *frame.Request) (*frame.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if rel.State != office.Proposed {
+	if rel.State.Said() {
 		return nil, fault.Conflict.New("%s %s is %s: there is nothing to approve", rel.Statement.Product, rel.Statement.Version, rel.State)
 	}
 	if d := m.Guard.Decide(r.Visitor.Person, approveAction, approveObject(rel), nil); !d.Allowed {

@@ -58,7 +58,7 @@ func (m *Room) published(r *frame.Request, page *listing, product, before string
 		}
 		for _, rel := range all {
 			before = rel.ID
-			if rel.State == office.Proposed {
+			if !rel.State.Said() {
 				continue
 			}
 			page.Releases = append(page.Releases, summary(rel))
@@ -88,7 +88,7 @@ func nextPage(r *frame.Request, before string) string {
 
 // drafts adds the proposals that the visitor may read, each read recorded.
 func (m *Room) drafts(r *frame.Request, page *listing, product string) error {
-	all, err := m.Office.List(r.Ctx(), office.Filter{Product: product, State: office.Proposed, Limit: pageSize})
+	all, err := m.Office.List(r.Ctx(), office.Filter{Product: product, Open: true, Limit: pageSize})
 	if err != nil {
 		return err
 	}

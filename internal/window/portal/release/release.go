@@ -13,6 +13,7 @@ package release
 import (
 	"context"
 	"os"
+	"strings"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -91,7 +92,7 @@ type Summary struct {
 	Product string    `json:"product"`
 	Version string    `json:"version"`
 	Channel string    `json:"channel"`
-	State   string    `json:"state"` // proposed, published or revoked
+	State   string    `json:"state"` // one of the states of docs/guide/release-process.md
 	Entry   int64     `json:"entry"` // log entry of the release, -1 for a draft
 	At      time.Time `json:"at"`
 	By      string    `json:"proposedBy,omitempty"` // of drafts
@@ -105,8 +106,8 @@ type List struct {
 }
 
 func summary(r *office.Release) Summary {
-	s := Summary{r.Statement.Product, r.Statement.Version, r.Statement.Channel, r.State, r.Entry, r.PublishedAt, ""}
-	if r.State == office.Proposed {
+	s := Summary{r.Statement.Product, r.Statement.Version, r.Statement.Channel, string(r.State), r.Entry, r.PublishedAt, ""}
+	if !r.State.Said() {
 		s.At, s.By = r.ProposedAt, r.ProposedBy
 	}
 	return s
@@ -115,7 +116,7 @@ func summary(r *office.Release) Summary {
 // mayRead lets the public read what is published, and asks the policies about
 // the rest. To somebody who has not signed in, a draft is not there.
 func (m *Room) mayRead(r *frame.Request, rel *office.Release) error {
-	if rel.State != office.Proposed {
+	if rel.State.Said() {
 		return nil
 	}
 	if !r.Visitor.SignedIn() {
@@ -138,13 +139,19 @@ func (m *Room) find(r *frame.Request) (*office.Release, error) {
 }
 
 func stateTone(state string) (tone, word string) {
-	switch state {
+	switch office.State(state) {
 	case office.Published:
 		return "ok", "Published"
+	case office.Superseded:
+		return "", "Superseded"
+	case office.Logged:
+		return "warn", "Waiting for witnesses"
 	case office.Revoked:
 		return "bad", "Revoked"
+	case office.Drafted, office.Proposed:
+		return "warn", "Draft"
 	}
-	return "warn", "Draft"
+	return "warn", strings.ToUpper(state[:1]) + state[1:]
 }
 
 func path(product, version string) string { return "/releases/" + product + "/" + version }

@@ -50,7 +50,7 @@ func (m *Room) sbom(r *frame.Request) (*frame.Answer, error) {
 		return nil, err
 	}
 	st := rel.Statement
-	page := materials{q: &frame.Field{Name: "q", Label: "Search", Hint: "part of a name, version or package URL", Wide: true}, state: rel.State,
+	page := materials{q: &frame.Field{Name: "q", Label: "Search", Hint: "part of a name, version or package URL", Wide: true}, state: string(rel.State),
 		Materials: Materials{st.Product, st.Version, rel.Entry, File{st.SBOM.Name, st.SBOM.SHA256, st.SBOM.Size}, 0, []Component{}}}
 	page.q.Read(r.URL.Query().Get)
 	order := &frame.Field{Name: "sort", Label: "Order"}

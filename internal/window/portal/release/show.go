@@ -108,7 +108,7 @@ func (m *Room) answer(r *frame.Request, rel *office.Release, desk *desk) (*frame
 		table = append(table, []string{f.Name, f.SHA256, strconv.FormatInt(f.Size, 10)})
 	}
 	a := &frame.Answer{Title: rel.Statement.Product + " " + rel.Statement.Version, Section: "/releases", Data: *d, Table: table}
-	if rel.State == office.Proposed {
+	if !rel.State.Said() {
 		if page.sight, err = sightOf(rel); err != nil {
 			return nil, err
 		}
@@ -144,7 +144,7 @@ func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
 	if d.Rebuilds, err = m.rebuilds(r, d, st.Build); err != nil {
 		return nil, err
 	}
-	if rel.State == office.Proposed {
+	if !rel.State.Said() {
 		if d.Compared, err = m.compare(r.Ctx(), rel); err != nil {
 			return nil, err
 		}
@@ -255,9 +255,9 @@ func (m *Room) revoked(r *frame.Request, rel *office.Release, d *Detail) error {
 	}
 	switch {
 	case said.Revoked != nil:
-		d.State, d.Revoked = office.Revoked, &Revoked{said.Revoked.By, said.Revoked.Reason}
+		d.State, d.Revoked = string(office.Revoked), &Revoked{said.Revoked.By, said.Revoked.Reason}
 	case rel.RevokedBy >= 0:
-		d.State, d.Revoked = office.Revoked, &Revoked{rel.RevokedBy, "see the statement"}
+		d.State, d.Revoked = string(office.Revoked), &Revoked{rel.RevokedBy, "see the statement"}
 	}
 	return nil
 }

@@ -133,7 +133,7 @@ func showPage(p detail) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		} else if p.State == "proposed" {
+		} else if p.Entry < 0 {
 			templ_7745c5c3_Err = draft(p).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
