@@ -2,10 +2,7 @@ package statement
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
 	"crypto/ed25519"
-	"crypto/elliptic"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -18,19 +15,21 @@ import (
 // cards and security modules can do.
 type PublicKey []byte
 
-// The lengths of the raw forms.
+// The lengths of the raw forms, and TUF's names of what they sign with.
 const (
-	ed25519Key = ed25519.PublicKeySize
-	p256Key    = 65
+	ed25519Key    = ed25519.PublicKeySize
+	p256Key       = 65
+	ed25519Scheme = "ed25519"
+	p256Scheme    = "ecdsa-sha2-nistp256"
 )
 
 // Algorithm names the kind of key as TUF names its scheme, or "" for neither.
 func (k PublicKey) Algorithm() string {
 	switch {
 	case len(k) == ed25519Key:
-		return "ed25519"
+		return ed25519Scheme
 	case len(k) == p256Key && k[0] == 4:
-		return "ecdsa-sha2-nistp256"
+		return p256Scheme
 	}
 	return ""
 }
@@ -38,52 +37,26 @@ func (k PublicKey) Algorithm() string {
 // Check says what is wrong with a key, or nil: its length, and for P-256 that
 // the point is on the curve.
 func (k PublicKey) Check() error {
-	_, err := k.Crypto()
-	return err
-}
-
-// Crypto is the key as the standard library has it: an ed25519.PublicKey or an
-// *ecdsa.PublicKey.
-func (k PublicKey) Crypto() (crypto.PublicKey, error) {
 	switch k.Algorithm() {
-	case "ed25519":
-		return ed25519.PublicKey(k), nil
-	case "ecdsa-sha2-nistp256":
-		p, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), k)
-		if err != nil {
-			return nil, errors.New("the public key is not a point of P-256")
-		}
-		return p, nil
-	}
-	return nil, fmt.Errorf("a public key has %d bytes (Ed25519) or %d (P-256, uncompressed); this one has %d", ed25519Key, p256Key, len(k))
-}
-
-// RawKey is the raw form of a key of the standard library.
-func RawKey(key crypto.PublicKey) (PublicKey, error) {
-	switch k := key.(type) {
-	case ed25519.PublicKey:
-		return PublicKey(k), nil
-	case *ecdsa.PublicKey:
-		if k.Curve == elliptic.P256() {
-			return k.Bytes()
+	case "":
+		return fmt.Errorf("a public key has %d bytes (Ed25519) or %d (P-256, uncompressed); this one has %d", ed25519Key, p256Key, len(k))
+	case p256Scheme:
+		if !k.onCurve() {
+			return errors.New("the public key is not a point of P-256")
 		}
 	}
-	return nil, errors.New("only Ed25519 and ECDSA P-256 keys can sign here")
+	return nil
 }
 
 // Verify tells whether sig is this key's signature over message. For P-256 it
-// is ASN.1 DER over the SHA-256 of message, in its one form (see [Canonical]).
+// is ASN.1 DER over the SHA-256 of message, in its one form (see [PublicKey.Canonical]).
 func (k PublicKey) Verify(message, sig []byte) bool {
-	key, err := k.Crypto()
-	if err != nil {
-		return false
-	}
-	switch key := key.(type) {
-	case ed25519.PublicKey:
-		return len(sig) == ed25519.SignatureSize && ed25519.Verify(key, message, sig)
-	case *ecdsa.PublicKey:
+	switch k.Algorithm() {
+	case ed25519Scheme:
+		return len(sig) == ed25519.SignatureSize && ed25519.Verify(ed25519.PublicKey(k), message, sig)
+	case p256Scheme:
 		sum := sha256.Sum256(message)
-		return isLowS(sig) && ecdsa.VerifyASN1(key, sum[:], sig)
+		return isLowS(sig) && k.verifyP256(sum[:], sig)
 	}
 	return false
 }
@@ -94,7 +67,7 @@ func (k PublicKey) ID() string { return KeyID(k) }
 // Text is the key as the TUF key object's member "public" has it: hex for
 // Ed25519, a PEM block of the SubjectPublicKeyInfo for P-256.
 func (k PublicKey) Text() string {
-	if k.Algorithm() != "ecdsa-sha2-nistp256" {
+	if k.Algorithm() != p256Scheme {
 		return hex.EncodeToString(k)
 	}
 	text := Base64.EncodeToString(append(bytes.Clone(spkiP256), k...))
@@ -112,7 +85,7 @@ var spkiP256 = []byte{0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce
 func KeyID(public []byte) string {
 	k := PublicKey(public)
 	keyType := "ed25519"
-	if k.Algorithm() == "ecdsa-sha2-nistp256" {
+	if k.Algorithm() == p256Scheme {
 		keyType = "ecdsa"
 	}
 	sum := sha256.Sum256([]byte(`{"keytype":"` + keyType + `","keyval":{"public":"` + k.Text() + `"},"scheme":"` + k.Algorithm() + `"}`))
@@ -130,7 +103,7 @@ var (
 // s is accepted; what a card or another program gives is brought to it here.
 // Other signatures are returned as they are.
 func (k PublicKey) Canonical(sig []byte) []byte {
-	if k.Algorithm() != "ecdsa-sha2-nistp256" {
+	if k.Algorithm() != p256Scheme {
 		return sig
 	}
 	r, s, ok := splitDER(sig)

@@ -1,3 +1,5 @@
+//go:build !js
+
 package statement_test
 
 import (

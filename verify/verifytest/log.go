@@ -47,7 +47,7 @@ func (k *Key) Public() []byte {
 	if k.Card == nil {
 		return k.Private.Public().(ed25519.PublicKey)
 	}
-	raw, err := statement.RawKey(k.Card.Public())
+	raw, err := k.Card.PublicKey.Bytes()
 	if err != nil {
 		panic(err)
 	}
