@@ -37,16 +37,18 @@ type cli struct {
 	Log     logCmd     `cmd:"" group:"Check" help:"Read, check and mirror a log."`
 	Monitor monitorCmd `cmd:"" group:"Check" help:"Follow a log: print new statements, shout on a fork."`
 	Witness witnessCmd `cmd:"" group:"Check" help:"Run a witness that cosigns logs which only grow."`
+	Update  updateCmd  `cmd:"" group:"Check" help:"Install and update a product, after checking everything that its vendor promises."`
 
-	Apply   applyCmd   `cmd:"" group:"Run" help:"Check the programme folder, show what changes, put it in force."`
-	Serve   serveCmd   `cmd:"" group:"Run" help:"Run the portal, and write the log."`
-	Release releaseCmd `cmd:"" group:"Run" help:"Propose, approve, publish and revoke releases."`
-	Base    baseCmd    `cmd:"" group:"Run" help:"Check, pack, compare and try detection bases."`
-	Sign    signCmd    `cmd:"" group:"Run" help:"Answer a signing request, offline: shows what is signed, and signs with a key file or an SSH agent."`
-	Key     keyCmd     `cmd:"" group:"Run" help:"Create, list, rotate and revoke signing keys."`
-	Person  personCmd  `cmd:"" group:"Run" help:"Invite people to the portal."`
-	Backup  backupCmd  `cmd:"" group:"Run" help:"Copy a running vendor's folder to an archive."`
-	Restore restoreCmd `cmd:"" group:"Run" help:"Make a vendor's folder from a backup, and check it against its log."`
+	Apply      applyCmd      `cmd:"" group:"Run" help:"Check the programme folder, show what changes, put it in force."`
+	Serve      serveCmd      `cmd:"" group:"Run" help:"Run the portal, and write the log."`
+	Release    releaseCmd    `cmd:"" group:"Run" help:"Propose, approve, publish and revoke releases."`
+	Base       baseCmd       `cmd:"" group:"Run" help:"Check, pack, compare and try detection bases."`
+	Sign       signCmd       `cmd:"" group:"Run" help:"Answer a signing request, offline: shows what is signed, and signs with a key file or an SSH agent."`
+	Repository repositoryCmd `cmd:"" group:"Run" help:"The update repository: offer releases in rings, sign by threshold, publish, halt, withdraw."`
+	Key        keyCmd        `cmd:"" group:"Run" help:"Create, list, rotate and revoke signing keys."`
+	Person     personCmd     `cmd:"" group:"Run" help:"Invite people to the portal."`
+	Backup     backupCmd     `cmd:"" group:"Run" help:"Copy a running vendor's folder to an archive."`
+	Restore    restoreCmd    `cmd:"" group:"Run" help:"Make a vendor's folder from a backup, and check it against its log."`
 
 	Completion completionCmd `cmd:"" group:"Other" help:"Print a completion script for bash, zsh or fish."`
 	Man        manCmd        `cmd:"" group:"Other" help:"Print the manual page, or write one per command."`

@@ -26,9 +26,10 @@ type Progress struct {
 
 // Waiting is a document that needs more signatures.
 type Waiting struct {
-	Role       string
-	Have, Need int
-	Missing    []string // ids of the keys that have not signed
+	Role    string   `json:"role"`
+	Have    int      `json:"have"`
+	Need    int      `json:"need"`
+	Missing []string `json:"missing"` // ids of the keys that have not signed
 }
 
 // Assemble takes answers to the staged requests, in any order and number. When

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -28,6 +27,12 @@ func (s *Service) Publish(ctx context.Context, change func(context.Context) erro
 		done, err := s.Renew(ctx)
 		return &Progress{Published: done}, err
 	}
+	return s.Sign(ctx, stage, signers...)
+}
+
+// Sign lets signers answer what they are asked of a stage, and assembles. Too few
+// of them are Denied; what they signed is kept.
+func (s *Service) Sign(ctx context.Context, stage *Stage, signers ...statement.Signer) (*Progress, error) {
 	var answers []*signing.Response
 	for _, d := range stage.Documents {
 		q, err := signing.ParseRequest(d.Request)
@@ -54,7 +59,7 @@ func (s *Service) Publish(ctx context.Context, change func(context.Context) erro
 		return p, fault.Denied.New("publishing: %s has %d of %d signatures; it waits for the others", w.Role, w.Have, w.Need)
 	}
 	if !p.Published {
-		return p, fault.Denied.New("publishing: %s", fmt.Sprint("all is signed, but the online key is not here"))
+		return p, fault.Denied.New("publishing: all is signed, but the online key is not here to date it")
 	}
 	return p, nil
 }

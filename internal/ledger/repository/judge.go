@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -96,50 +95,4 @@ func (s *Service) notBehind(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// Expiry is when a role's published metadata expires.
-type Expiry struct {
-	Role    string
-	Version int64
-	At      time.Time
-	Online  bool // renewed by itself where the online key is present
-	Soon    bool // less than a third of its time is left
-}
-
-// Expiries lists all that clients get now, what expires first first: for metrics
-// and warnings. The root is among them.
-func (s *Service) Expiries(ctx context.Context) ([]Expiry, error) {
-	trust, _, err := s.trust()
-	if err != nil {
-		return nil, err
-	}
-	before, err := s.published(ctx)
-	if err != nil {
-		return nil, err
-	}
-	p, now := s.Policy.filled(), s.now()
-	all := []Expiry{{Role: metadata.ROOT, Version: trust.Root.Version, At: trust.Root.Expires, Soon: trust.Root.Expires.Sub(now) < 60*24*time.Hour}}
-	for name, f := range before {
-		x := Expiry{Role: name, Version: f.version, At: f.expires, Online: true}
-		life := p.Snapshot
-		switch name {
-		case metadata.SNAPSHOT, stopRole:
-		case metadata.TIMESTAMP:
-			life = p.Timestamp
-		case metadata.TARGETS:
-			life, x.Online = p.Targets, false
-		default:
-			life, x.Online = p.Product, false
-		}
-		x.Soon = f.expires.Sub(now) < life/3
-		all = append(all, x)
-	}
-	slices.SortFunc(all, func(a, b Expiry) int {
-		if c := a.At.Compare(b.At); c != 0 {
-			return c
-		}
-		return slices.Compare([]string{a.Role}, []string{b.Role})
-	})
-	return all, nil
 }

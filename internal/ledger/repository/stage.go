@@ -59,34 +59,14 @@ type published struct {
 // nothing to sign there is no stage (nil).
 func (s *Service) Stage(ctx context.Context) (*Stage, error) {
 	now := s.now()
+	stage := &Stage{ID: uuid.Must(uuid.NewV7()).String(), At: now}
+	due, heads, err := s.due(ctx)
+	if err != nil {
+		return nil, err
+	}
 	trust, roots, err := s.trust()
 	if err != nil {
 		return nil, err
-	}
-	before, err := s.published(ctx)
-	if err != nil {
-		return nil, err
-	}
-	heads, err := s.Heads(ctx)
-	if err != nil {
-		return nil, err
-	}
-	roles, err := s.wanted(ctx, trust, heads, before)
-	if err != nil {
-		return nil, err
-	}
-	stage := &Stage{ID: uuid.Must(uuid.NewV7()).String(), At: now}
-	var due []role
-	root, err := metadata.Root().FromBytes(roots[len(roots)-1])
-	if err != nil {
-		return nil, fault.Tampered.New("reading the root: %w", err)
-	}
-	delegators := map[string]*targetsFile{}
-	for _, r := range roles {
-		delegators[r.name] = r.want
-		if !current(r, before[r.name], root, delegators[r.delegator], now) {
-			due = append(due, r)
-		}
 	}
 	if len(due) == 0 {
 		return nil, s.DB.Write(ctx, func(tx *store.Tx) error { return writeStage(ctx, tx, nil) })
@@ -106,6 +86,40 @@ func (s *Service) Stage(ctx context.Context) (*Stage, error) {
 		return writeStage(ctx, tx, stage)
 	})
 	return stage, err
+}
+
+// due lists the roles whose metadata must be signed anew, and the heads that it
+// follows from.
+func (s *Service) due(ctx context.Context) ([]role, []*update.Head, error) {
+	trust, roots, err := s.trust()
+	if err != nil {
+		return nil, nil, err
+	}
+	before, err := s.published(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	heads, err := s.Heads(ctx)
+	if err != nil || len(heads) == 0 {
+		return nil, nil, err
+	}
+	roles, err := s.wanted(ctx, trust, heads, before)
+	if err != nil {
+		return nil, nil, err
+	}
+	root, err := metadata.Root().FromBytes(roots[len(roots)-1])
+	if err != nil {
+		return nil, nil, fault.Tampered.New("reading the root: %w", err)
+	}
+	var due []role
+	delegators := map[string]*targetsFile{}
+	for _, r := range roles {
+		delegators[r.name] = r.want
+		if !current(r, before[r.name], root, delegators[r.delegator], s.now()) {
+			due = append(due, r)
+		}
+	}
+	return due, heads, nil
 }
 
 // current tells whether what is published says what it should, by the keys that

@@ -33,7 +33,7 @@ type Stops struct {
 func StopTarget(product, channel string) string { return product + "/" + channel + "/" + stopName }
 
 // stops brings the online role to what was decided: every halted offer of every
-// channel. Where nothing was ever stopped the role lists nothing.
+// channel, and every version that was withdrawn. Where nothing was ever stopped the role lists nothing.
 func (s *Service) stops(ctx context.Context, e *edition, trust *verify.Trust) error {
 	p, now := s.Policy.filled(), s.now()
 	heads, err := s.Heads(ctx)
@@ -47,6 +47,9 @@ func (s *Service) stops(ctx context.Context, e *edition, trust *verify.Trust) er
 			if o.Halted {
 				stops.Halted = append(stops.Halted, o.Version)
 			}
+		}
+		for _, w := range h.Revoked { // a head that offers them may still be in force
+			stops.Halted = append(stops.Halted, w.Version)
 		}
 		name := StopTarget(h.Product, h.Channel)
 		// Once listed it stays: a client that saw one asks for it again.
