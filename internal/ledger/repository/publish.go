@@ -69,7 +69,7 @@ func (s *Service) Renew(ctx context.Context) (done bool, err error) {
 
 // next puts the next edition together; nil when nothing is due.
 func (s *Service) next(ctx context.Context) (*edition, error) {
-	trust, roots, err := s.trust()
+	_, roots, err := s.trust()
 	if err != nil {
 		return nil, err
 	}
@@ -88,13 +88,24 @@ func (s *Service) next(ctx context.Context) (*edition, error) {
 		return nil, err
 	}
 	e.rootsFrom = newest + 1
-	if err := s.stops(ctx, e, trust); err != nil {
+	if e.rootsFrom > 1 && !lists(roots[len(roots)-1], e.files[metadata.TARGETS].file) {
+		// The new root's keys have signed nothing yet (see Stage). Until then clients
+		// get along with the root that they know, rather than with nothing.
+		e.roots = roots[:newest]
+	}
+	if err := s.stops(ctx, e); err != nil {
 		return nil, err
 	}
-	if err := s.date(ctx, e, trust.Root.Version > newest); err != nil || len(e.fresh) == 0 {
+	if err := s.date(ctx, e, int64(len(e.roots)) > newest); err != nil || len(e.fresh) == 0 {
 		return nil, err
 	}
 	return e, nil
+}
+
+// lists tells whether a root's keys have signed a list of products.
+func lists(root []byte, f *targetsFile) bool {
+	r, err := metadata.Root().FromBytes(root)
+	return err == nil && r.VerifyDelegate(metadata.TARGETS, f) == nil
 }
 
 // takeStage adds what is staged, once it has all signatures and still says what

@@ -134,6 +134,34 @@ func TestTheRootRotatesAndOldClientsFollow(t *testing.T) {
 	}
 }
 
+func TestARootThatWaitsForSignaturesStopsNobody(t *testing.T) {
+	v := newVendor(t, db(t))
+	v.publish("1.0.0", "one")
+	c := v.client(v.Dir)
+	v.rotate()
+	renewed := 0
+	for range 12 {
+		v.now = v.now.Add(6 * time.Hour)
+		done, err := v.Renew(ctx)
+		must(t, err)
+		if done {
+			renewed++
+		}
+		c.head()
+	}
+	if renewed < 3 || renewed > 6 {
+		t.Fatalf("renewed %d times in three days", renewed)
+	}
+	if st, err := v.Status(ctx); err != nil || !st.Unstaged {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	v.show(nil)
+	if _, err := os.Stat(filepath.Join(v.Dir, "metadata", "2.root.json")); err != nil {
+		t.Fatal(err)
+	}
+	c.head()
+}
+
 func TestManyTargetsAreSpreadOverBins(t *testing.T) {
 	v := newVendor(t, db(t))
 	v.Policy.Flat, v.Policy.Keep = 40, 3

@@ -10,7 +10,6 @@ import (
 
 	"clerestory.dev/clerestory/statement"
 	"clerestory.dev/clerestory/update"
-	"clerestory.dev/clerestory/verify"
 )
 
 // StopType is the media type of a channel's stop.json.
@@ -34,7 +33,7 @@ func StopTarget(product, channel string) string { return product + "/" + channel
 
 // stops brings the online role to what was decided: every halted offer of every
 // channel, and every version that was withdrawn. Where nothing was ever stopped the role lists nothing.
-func (s *Service) stops(ctx context.Context, e *edition, trust *verify.Trust) error {
+func (s *Service) stops(ctx context.Context, e *edition) error {
 	p, now := s.Policy.filled(), s.now()
 	heads, err := s.Heads(ctx)
 	if err != nil {
