@@ -30,16 +30,17 @@ const module = "clerestory.dev/clerestory"
 // edges are the only imports between neighbours of one storey, and between the
 // portal's rooms. "*" is every neighbour: fault and crash know nothing at all.
 var edges = map[string][]string{
-	"internal/base/*":                {"internal/base/atomicfile", "internal/base/fault", "internal/base/crash"},
-	"internal/base/engine":           {"internal/base/sandbox"},
-	"internal/base/programme":        {"internal/base/store"},
-	"internal/gate/door":             {"internal/gate/policy", "internal/gate/audit", "internal/gate/passkey"},
-	"internal/ledger/log":            {"internal/ledger/tile"},
-	"internal/ledger/logread":        {"internal/ledger/tile"},
-	"internal/ledger/repository":     {"internal/ledger/keyring", "internal/ledger/signing"},
-	"internal/window/portal/*":       {"internal/window/portal/frame"},
-	"internal/window/portal/ledger":  {"internal/window/portal/record"},
-	"internal/window/portal/release": {"internal/window/portal/record"},
+	"internal/base/*":                  {"internal/base/atomicfile", "internal/base/fault", "internal/base/crash"},
+	"internal/base/engine":             {"internal/base/sandbox"},
+	"internal/base/programme":          {"internal/base/store"},
+	"internal/gate/door":               {"internal/gate/policy", "internal/gate/audit", "internal/gate/passkey"},
+	"internal/ledger/log":              {"internal/ledger/tile"},
+	"internal/ledger/logread":          {"internal/ledger/tile"},
+	"internal/ledger/repository":       {"internal/ledger/keyring", "internal/ledger/signing"},
+	"internal/window/portal/*":         {"internal/window/portal/frame"},
+	"internal/window/portal/ledger":    {"internal/window/portal/record"},
+	"internal/window/portal/detection": {"internal/window/portal/record"},
+	"internal/window/portal/release":   {"internal/window/portal/record", "internal/window/portal/detection"},
 }
 
 // testEdges are the further ones that tests may use.
