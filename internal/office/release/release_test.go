@@ -68,6 +68,19 @@ func open(t *testing.T, dsn string) *room {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return service(t, v, db)
+}
+
+// reopen is the room of another process on the same database.
+func reopen(t *testing.T, dsn string) *room {
+	t.Helper()
+	v, db := verifytest.New(t), storetest.Open(t, dsn)
+	v.Log = verifytest.NewLog(t, v.Log.Origin)
+	return service(t, v, db)
+}
+
+func service(t *testing.T, v *verifytest.Vendor, db *store.DB) *room {
+	t.Helper()
 	blobs, err := blob.NewDisk(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

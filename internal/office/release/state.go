@@ -86,7 +86,7 @@ func Diagram() string {
 	for _, m := range Moves {
 		arrow := ""
 		if m.Back {
-			arrow = "back: "
+			arrow = "back - "
 		}
 		fmt.Fprintf(&b, "    %s --> %s: %s%s\n", m.From, m.To, arrow, strings.ReplaceAll(strings.ReplaceAll(m.When, ":", " -"), ";", ","))
 	}
