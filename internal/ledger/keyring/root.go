@@ -2,11 +2,13 @@ package keyring
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/statement"
 	"clerestory.dev/clerestory/verify"
 )
 
@@ -43,6 +45,23 @@ func PublicOf(keys []*Key) []Public {
 // enough of the old and of the new root keys to meet both thresholds (TUF 1.0,
 // section 6.1); one that is in both counts for both.
 func RotateRoot(old *verify.Trust, plan RootPlan, keys []Public, signers []*Key, until int64) ([]byte, error) {
+	root, err := PlanRoot(old, plan, keys, until)
+	if err != nil {
+		return nil, err
+	}
+	file, err := signRoot(root, signers)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := old.Rotate(file); err != nil {
+		return nil, fault.Invalid.New("the new root would not be believed: %w", err)
+	}
+	return file, nil
+}
+
+// PlanRoot is the root that follows old, to be signed: by RotateRoot, or by keys
+// that never meet, from whose signatures FinishRoot makes the file.
+func PlanRoot(old *verify.Trust, plan RootPlan, keys []Public, until int64) (verify.Root, error) {
 	root := describe(plan, keys)
 	root.Version = old.Root.Version + 1
 	root.Clerestory.Formerly = append(root.Clerestory.Formerly, old.Root.Clerestory.Formerly...)
@@ -52,18 +71,43 @@ func RotateRoot(old *verify.Trust, plan RootPlan, keys []Public, signers []*Key,
 		for _, id := range role.KeyIDs {
 			public, err := old.Root.Keys[id].Raw()
 			if err != nil {
-				return nil, fmt.Errorf("reading the old root key %s: %w", id, err)
+				return root, fmt.Errorf("reading the old root key %s: %w", id, err)
 			}
 			former.Keys = append(former.Keys, hex.EncodeToString(public))
 		}
 		root.Clerestory.Formerly = append(root.Clerestory.Formerly, former)
 	}
-	file, err := signRoot(root, signers)
+	return root, nil
+}
+
+// RootText is what root keys sign: the root in canonical JSON.
+func RootText(root verify.Root) ([]byte, error) {
+	signed, err := json.Marshal(root)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the root: %w", err)
+	}
+	return verify.SignedText(signed)
+}
+
+// FinishRoot makes the file of the root that follows old from its text, as plain
+// JSON, and signatures by key id. Too few of them are Denied.
+func FinishRoot(old *verify.Trust, signed []byte, sigs []statement.Signature) ([]byte, error) {
+	var root verify.Root
+	if err := statement.Decode(signed, &root); err != nil {
+		return nil, fault.Invalid.New("reading the new root: %w", err)
+	}
+	file, err := verify.FormatRoot(root, func([]byte) (map[string][]byte, error) {
+		by := map[string][]byte{}
+		for _, s := range sigs {
+			by[s.KeyID] = s.Sig
+		}
+		return by, nil
+	})
 	if err != nil {
 		return nil, err
 	}
 	if _, err := old.Rotate(file); err != nil {
-		return nil, fault.Invalid.New("the new root would not be believed: %w", err)
+		return nil, fault.Denied.New("the new root would not be believed: %w", err)
 	}
 	return file, nil
 }

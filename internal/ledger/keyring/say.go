@@ -20,31 +20,49 @@ type Speaker struct {
 
 // Grant gives key its role for products, from the statement's entry on.
 func (s *Speaker) Grant(ctx context.Context, tx *store.Tx, key Public, products []string) (int64, error) {
-	return s.say(ctx, tx, statement.Key{
-		Action: statement.KeyGrant, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products,
-	})
+	return s.sign(ctx, tx, Granting(key, products))
 }
 
 // Retire takes the role from key; what it signed before stands.
 func (s *Speaker) Retire(ctx context.Context, tx *store.Tx, key Public, products []string, reason string) (int64, error) {
-	return s.say(ctx, tx, statement.Key{
-		Action: statement.KeyRetire, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products, Reason: reason,
-	})
+	return s.sign(ctx, tx, about(statement.KeyRetire, key, products, reason))
 }
 
 // Revoke makes everything that key signed at entry since or later unbelievable.
 func (s *Speaker) Revoke(ctx context.Context, tx *store.Tx, key Public, products []string, since int64, reason string) (int64, error) {
-	return s.say(ctx, tx, statement.Key{
-		Action: statement.KeyRevoke, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products, Since: since, Reason: reason,
-	})
+	return s.sign(ctx, tx, Revoking(key, products, since, reason))
 }
 
-func (s *Speaker) say(ctx context.Context, tx *store.Tx, k statement.Key) (int64, error) {
-	now := s.Now()
+// Granting is what Grant says.
+func Granting(key Public, products []string) statement.Key {
+	return about(statement.KeyGrant, key, products, "")
+}
+
+// Revoking is what Revoke says.
+func Revoking(key Public, products []string, since int64, reason string) statement.Key {
+	k := about(statement.KeyRevoke, key, products, reason)
+	k.Since = since
+	return k
+}
+
+func about(action string, key Public, products []string, reason string) statement.Key {
+	return statement.Key{Action: action, KeyID: key.KeyID, Public: key.Public, Role: key.Role, Holder: key.Holder, Products: products, Reason: reason}
+}
+
+// Payload is the exact statement that root keys sign.
+func Payload(k statement.Key, now time.Time) ([]byte, error) {
 	k.At = now.UTC().Format(time.RFC3339)
 	payload, err := statement.New([]statement.Subject{statement.KeySubject(k.Public)}, &k)
 	if err != nil {
-		return 0, fault.Invalid.New("stating that a key's role changes: %w", err)
+		return nil, fault.Invalid.New("stating that a key's role changes: %w", err)
+	}
+	return payload, nil
+}
+
+func (s *Speaker) sign(ctx context.Context, tx *store.Tx, k statement.Key) (int64, error) {
+	payload, err := Payload(k, s.Now())
+	if err != nil {
+		return 0, err
 	}
 	var signers []statement.Signer
 	for _, r := range s.Roots {
@@ -54,7 +72,12 @@ func (s *Speaker) say(ctx context.Context, tx *store.Tx, k statement.Key) (int64
 	if err != nil {
 		return 0, err
 	}
-	n, err := tx.Say(ctx, e, now)
+	return s.Say(ctx, tx, e)
+}
+
+// Say says a key statement that root keys have signed, here or elsewhere.
+func (s *Speaker) Say(ctx context.Context, tx *store.Tx, e *statement.Envelope) (int64, error) {
+	n, err := tx.Say(ctx, e, s.Now())
 	if err != nil {
 		return 0, err
 	}
@@ -65,6 +88,9 @@ func (s *Speaker) say(ctx context.Context, tx *store.Tx, k statement.Key) (int64
 	entry, err := verify.ParseEntry(n, raw)
 	if err != nil {
 		return 0, err
+	}
+	if entry.Statement.PredicateType != statement.KeyType {
+		return 0, fault.Invalid.New("stating that a key's role changes: this is a %s statement", entry.Statement.Kind())
 	}
 	// The stranger's check is our check: too few or wrong root keys fail here,
 	// before anything is committed.

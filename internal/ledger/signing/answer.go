@@ -26,6 +26,9 @@ func Answer(r *Request, signer statement.Signer, now time.Time) (*Response, erro
 	if r.Expired(now) {
 		return nil, fault.Stale.New("signing: the request expired at %s; ask for a new one", r.Expires)
 	}
+	if !r.Expired(now.Add(Limits.Life)) {
+		return nil, fault.Invalid.New("signing: the request can be answered until %s, which is too long: at most %d days are", r.Expires, int(Limits.Life.Hours()/24))
+	}
 	if !slices.Contains(r.Keys, signer.KeyID()) {
 		return nil, fault.Denied.New("signing: the request does not ask the key %s, but %s", signer.KeyID(), strings.Join(r.Keys, ", "))
 	}

@@ -95,7 +95,7 @@ func titleOf(st *statement.Statement) (string, error) {
 // metadata decodes the signed part of TUF metadata. Targets metadata does not
 // say for which role it is; its paths do.
 func (s *Sight) metadata(payload []byte) error {
-	readable := escapeControls(payload)
+	readable := Readable(payload)
 	var m struct {
 		Type    string         `json:"_type"`
 		Version int64          `json:"version"`
@@ -123,10 +123,10 @@ func (s *Sight) metadata(payload []byte) error {
 	return s.flatten(readable)
 }
 
-// escapeControls makes JSON of canonical JSON, which keeps control characters in
+// Readable makes JSON of canonical JSON, which keeps control characters in
 // strings as they are: a PEM block of a key has line ends. There is no space
 // outside strings.
-func escapeControls(canonical []byte) []byte {
+func Readable(canonical []byte) []byte {
 	var b bytes.Buffer
 	for _, c := range canonical {
 		if c < 0x20 {

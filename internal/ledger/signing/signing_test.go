@@ -134,6 +134,9 @@ func TestASignerIsNotMadeToSign(t *testing.T) {
 	if _, err := signing.Answer(r, ada, now.AddDate(0, 0, 8)); !errors.Is(err, fault.Stale) {
 		t.Errorf("an expired request: %v", err)
 	}
+	if _, err := signing.Answer(r, ada, now.AddDate(-1, 0, 0)); !errors.Is(err, fault.Invalid) {
+		t.Errorf("a request that hardly expires: %v", err)
+	}
 	if _, err := signing.Answer(r, carl, now); !errors.Is(err, fault.Denied) {
 		t.Errorf("a key that is not asked: %v", err)
 	}
