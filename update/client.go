@@ -107,6 +107,9 @@ func (r *run) steps(ctx context.Context, install bool) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := r.stop(ctx, head); err != nil {
+		return err
+	}
 	return r.follow(ctx, head, install)
 }
 

@@ -227,3 +227,25 @@ func TestOneClientAtATime(t *testing.T) {
 	}
 	update(t, c)
 }
+
+func TestAnOfferThatIsStoppedAtOnceIsNotTaken(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	c := m.client()
+	update(t, c)
+	m.release("1.1.0", lantern("two"))
+	stop := func(product, versions string) {
+		m.addTarget(StopTarget("lantern", "stable"), []byte(`{"mediaType":"`+StopType+`","product":"`+product+`","channel":"stable","halted":[`+versions+`]}`))
+		m.sign()
+	}
+	stop("lantern", `"1.1.0"`)
+	update(t, c)
+	holds(t, c, "1.0.0", lantern("one"))
+	stop("other", `"1.1.0"`)
+	refused(t, c, MixAndMatch, "stops of other")
+	stop("lantern", `1`)
+	refused(t, c, Malformed, "stops")
+	stop("lantern", ``)
+	update(t, c)
+	holds(t, c, "1.1.0", lantern("two"))
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"clerestory.dev/clerestory/statement"
@@ -18,7 +19,8 @@ func (r *run) judge(ctx context.Context, o Offer) (builders int, err error) {
 		return 0, err
 	}
 	bundles := map[string][]byte{} // by hash: files of one release may share one
-	for i, f := range o.Files {
+	builders = math.MaxInt
+	for _, f := range o.Files {
 		if _, err := r.named(ctx, FileTarget(r.c.cfg.Product, o.Version, f.Name), f.SHA256, f.Size); err != nil {
 			return 0, err
 		}
@@ -30,9 +32,13 @@ func (r *run) judge(ctx context.Context, o Offer) (builders int, err error) {
 		if err != nil {
 			return 0, fmt.Errorf("%s %s: %w", o.Version, f.Name, err)
 		}
-		if i == 0 || n < builders {
-			builders = n
+		if n == 0 {
+			r.note("%s of version %s is not in any build: it was added to the release by other means", f.Name, o.Version)
 		}
+		builders = min(builders, n)
+	}
+	if builders == math.MaxInt { // nothing but a bill of materials
+		builders = 0
 	}
 	if err := r.c.keepSaid(r.said); err != nil {
 		return 0, err
@@ -42,7 +48,7 @@ func (r *run) judge(ctx context.Context, o Offer) (builders int, err error) {
 
 // enough is the policy on rebuilds.
 func (r *run) enough(o Offer, builders int) error {
-	if need := max(r.c.cfg.Policy.Builders, 1); builders < need {
+	if need := r.c.cfg.Policy.Builders; builders < need {
 		return refuse(TooFewBuilders, "version %s: %d different builders got these bytes; %d are needed", o.Version, builders, need)
 	}
 	if r.current != nil && r.current.Builders > 1 && builders < 2 && !r.c.cfg.Policy.UnsafeUnreproducible {
@@ -96,7 +102,8 @@ func (r *run) judgeFile(ctx context.Context, o Offer, f File, raw []byte) (build
 	if err := r.log.growth(ctx, r.m, ev.Checkpoint); err != nil {
 		return 0, err
 	}
-	if err := r.isRelease(o, ev); err != nil {
+	rel, err := r.releaseOf(o, ev)
+	if err != nil {
 		return 0, err
 	}
 	for _, e := range ev.Entries {
@@ -110,7 +117,11 @@ func (r *run) judgeFile(ctx context.Context, o Offer, f File, raw []byte) (build
 		}
 		return 0, refuse(codeFor(report.Code), "%s", report.Reason)
 	}
-	return r.builders(o, report)
+	n, err := r.builders(o, report)
+	if f.SHA256 == rel.SBOM.SHA256 { // made from the build, and named by the release itself
+		n = math.MaxInt
+	}
+	return n, err
 }
 
 // builders counts who got the same bytes, by the holders of their keys.
@@ -129,19 +140,19 @@ func (r *run) builders(o Offer, report *verify.Report) (int, error) {
 	return len(holders), nil
 }
 
-// isRelease checks that the log entry which the head names is the release of this
-// product, version and channel, with exactly these files.
-func (r *run) isRelease(o Offer, ev *verify.Evidence) error {
+// releaseOf finds the log entry which the head names, and checks that it is the
+// release of this product, version and channel, with exactly these files.
+func (r *run) releaseOf(o Offer, ev *verify.Evidence) (*statement.Release, error) {
 	i := slices.IndexFunc(ev.Entries, func(e verify.Entry) bool { return e.Index == o.Entry })
 	if i < 0 {
-		return refuse(NotInLog, "the bundle does not prove log entry %d, which the head names as the release", o.Entry)
+		return nil, refuse(NotInLog, "the bundle does not prove log entry %d, which the head names as the release", o.Entry)
 	}
 	rel, err := statement.As(ev.Entries[i].Statement, &statement.Release{})
 	if err != nil {
-		return refuse(NotInLog, "log entry %d is no release: %w", o.Entry, err)
+		return nil, refuse(NotInLog, "log entry %d is no release: %w", o.Entry, err)
 	}
 	if rel.Product != r.c.cfg.Product || rel.Version != o.Version || rel.Channel != r.c.cfg.Channel {
-		return refuse(MixAndMatch, "log entry %d releases %s %s (%s), but the head offers it as %s %s (%s)", o.Entry,
+		return nil, refuse(MixAndMatch, "log entry %d releases %s %s (%s), but the head offers it as %s %s (%s)", o.Entry,
 			rel.Product, rel.Version, rel.Channel, r.c.cfg.Product, o.Version, r.c.cfg.Channel)
 	}
 	var files []verify.File
@@ -150,7 +161,7 @@ func (r *run) isRelease(o Offer, ev *verify.Evidence) error {
 	}
 	m, err := verify.NewManifest(files)
 	if err != nil || m.Tree() != rel.Manifest {
-		return refuse(MixAndMatch, "the head's list of files is not the one that was released as %s at log entry %d", o.Version, o.Entry)
+		return nil, refuse(MixAndMatch, "the head's list of files is not the one that was released as %s at log entry %d", o.Version, o.Entry)
 	}
-	return nil
+	return rel, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"regexp"
 	"time"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
@@ -150,17 +151,16 @@ func (r *repository) snapshot(ctx context.Context) error {
 	return r.keep("snapshot", b)
 }
 
+// roleName is what a role may be named, since files are named after it.
+var roleName = regexp.MustCompile(`^[a-z0-9~][a-z0-9._-]{0,99}$`)
+
 // role believes a targets role.
 func (r *repository) role(ctx context.Context, name, parent string) (*metadata.TargetsType, error) {
 	if t, ok := r.tuf.Targets[name]; ok {
 		return &t.Signed, nil
 	}
-	err := statement.CheckID("role", name)
-	if name == metadata.ROOT || name == metadata.TIMESTAMP || name == metadata.SNAPSHOT {
-		err = errors.New("a role of the root can not be delegated") // its kept file would be replaced
-	}
-	if err != nil {
-		return nil, refuse(Malformed, "the delegation to %q: %w", name, err)
+	if !roleName.MatchString(name) || name == metadata.ROOT || name == metadata.TIMESTAMP || name == metadata.SNAPSHOT { // those have kept files
+		return nil, refuse(Malformed, "%s delegates to %q, which is no name for that", parent, name)
 	}
 	meta := r.tuf.Snapshot.Signed.Meta[name+".json"]
 	if meta == nil {

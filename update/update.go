@@ -63,7 +63,8 @@ type Config struct {
 // Policy is what this product asks for beyond what the trusted root does.
 type Policy struct {
 	// Builders is how many different builders must have got the same bytes, the
-	// vendor's own included; 0 means 1: the vendor's own.
+	// vendor's own included, of every file but the bill of materials. 0 asks for
+	// none: a file that no build lists is told of in a note.
 	Builders int
 	// UnsafeUnreproducible accepts a version that nobody rebuilt after one that
 	// others had rebuilt. Without it such a change is refused: a build that stops

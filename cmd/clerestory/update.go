@@ -22,7 +22,7 @@ type updateCmd struct {
 	Watch bool          `xor:"mode" help:"Go on, and look again and again."`
 	Every time.Duration `default:"15m" help:"Time between two looks with --watch, plus or minus a tenth."`
 
-	Builders             int    `default:"1" help:"How many different builders must have got the same bytes."`
+	Builders             int    `help:"How many different builders must have got the same bytes of every file."`
 	UnsafeUnreproducible bool   `name:"unsafe-unreproducible" help:"Accept a version that nobody rebuilt, after one that others had rebuilt."`
 	Health               string `placeholder:"COMMAND" help:"The product's own check, run by the shell in the new version's folder; if it fails, the version before comes back."`
 	JSON                 bool   `help:"Print the result as JSON; with --watch one object per look."`
