@@ -125,6 +125,7 @@ type stretch struct {
 // incremental reads git blame --incremental, sorted by line.
 func incremental(out []byte) []stretch {
 	var all []stretch
+	old := map[string]bool{} // git says it of a commit once
 	for line := range bytes.SplitSeq(out, []byte{'\n'}) {
 		if f := bytes.Fields(line); len(f) == 4 && (len(f[0]) == 40 || len(f[0]) == 64) && badHex(string(f[0])) < 0 {
 			first, err1 := strconv.Atoi(string(f[2]))
@@ -133,8 +134,11 @@ func incremental(out []byte) []stretch {
 				all = append(all, stretch{first, first + n - 1, string(f[0]), false})
 			}
 		} else if len(all) > 0 && string(line) == "boundary" {
-			all[len(all)-1].boundary = true
+			old[all[len(all)-1].commit] = true
 		}
+	}
+	for i := range all {
+		all[i].boundary = old[all[i].commit]
 	}
 	slices.SortFunc(all, func(a, b stretch) int { return cmp.Compare(a.first, b.first) })
 	return all
