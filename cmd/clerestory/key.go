@@ -16,6 +16,7 @@ import (
 type keyCmd struct {
 	New    keyNewCmd    `cmd:"" help:"Make a key file alone, for a person who signs elsewhere; it has no role until create --public gives it one."`
 	Create keyCreateCmd `cmd:"" help:"Make a key, and state that it has a role from now on."`
+	Say    keySayCmd    `cmd:"" help:"Put together what root keys have signed elsewhere, and say it: after create, revoke or root with --ask."`
 	List   keyListCmd   `cmd:"" help:"List the key files here, and what the log says of each key."`
 	Rotate keyRotateCmd `cmd:"" help:"Replace a key by a new one; rotate root makes new root keys."`
 	Revoke keyRevokeCmd `cmd:"" help:"State that a key is not believed any more."`
@@ -90,6 +91,7 @@ type keyCreateCmd struct {
 	Holder   string   `help:"Programme id of the person or machine that holds it (default: the name)."`
 	Products []string `default:"*" help:"The products that it may sign for; * is every one."`
 	keySource
+	askFlag
 }
 
 // Run makes the key file first: a key that was stated but lost would be worse.
@@ -98,14 +100,20 @@ func (c *keyCreateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		c.Holder = c.Name
 	}
 	return withHome(ctx, cli, t, func(h *home, db *store.DB, passphrase []byte) error {
-		speaker, err := c.speaker(h, passphrase)
-		if err != nil {
-			return err
+		var speaker *keyring.Speaker
+		var err error
+		if c.Ask == "" {
+			if speaker, err = c.speaker(h, passphrase); err != nil {
+				return err
+			}
 		}
 		h.keyCost = cli.keyCost(t)
 		key, err := c.make(h.keys(), c.Name, c.Role, c.Holder, passphrase)
 		if err != nil {
 			return err
+		}
+		if c.Ask != "" {
+			return c.statement(t, h, keyring.Granting(key, c.Products), fmt.Sprintf("Give the key %s the role %s", c.Name, c.Role))
 		}
 		n, err := state(ctx, db, func(tx *store.Tx) (int64, error) {
 			return speaker.Grant(ctx, tx, key, c.Products)
@@ -259,6 +267,7 @@ func (c *keyRotateCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 
 type keyRevokeCmd struct {
 	rootFlags
+	askFlag
 	Name   string `arg:"" help:"The key's name, or its id when the file is not here."`
 	Since  int64  `default:"-1" help:"First log entry at which it is not believed (default: from now on). Name an earlier one when the key was stolen."`
 	Reason string `required:"" help:"Why, for the statement."`
@@ -268,10 +277,6 @@ type keyRevokeCmd struct {
 // Run states the revocation; the file stays, for the record.
 func (c *keyRevokeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	return withHome(ctx, cli, t, func(h *home, db *store.DB, passphrase []byte) error {
-		speaker, err := c.speaker(h, passphrase)
-		if err != nil {
-			return err
-		}
 		key, err := findKey(ctx, h, db, c.Name)
 		if err != nil {
 			return err
@@ -285,6 +290,13 @@ func (c *keyRevokeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 			if since, err = db.Next(ctx); err != nil {
 				return err
 			}
+		}
+		if c.Ask != "" {
+			return c.statement(t, h, keyring.Revoking(key, products, since, c.Reason), fmt.Sprintf("Revoke the key %s from entry %d on", key.Name, since))
+		}
+		speaker, err := c.speaker(h, passphrase)
+		if err != nil {
+			return err
 		}
 		if !c.Yes {
 			if err := t.confirm(fmt.Sprintf("Nothing that key %s signed at entry %d or later will be believed. Revoke it?", key.Name, since), "--yes."); err != nil {

@@ -17,6 +17,7 @@ import (
 type keyRootCmd struct {
 	rootFlags
 	policyFlag
+	askFlag
 }
 
 // policyFlag gives the next root another witness policy.
@@ -63,6 +64,9 @@ func (f policyFlag) text(h *home, trust *verify.Trust) (string, error) {
 // Run renews: the same keys, one version on.
 func (c *keyRootCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	return withHome(ctx, cli, t, func(h *home, db *store.DB, passphrase []byte) error {
+		if c.Ask != "" {
+			return c.root(ctx, t, h, db, c.policyFlag)
+		}
 		trust, err := h.trust()
 		if err != nil {
 			return err
@@ -115,26 +119,34 @@ func (c *keyRotateCmd) rotateRoot(ctx context.Context, h *home, db *store.DB, t 
 	return nextRoot(ctx, h, db, t, trust, c.policyFlag, keyring.PublicOf(fresh), append(signers, fresh...))
 }
 
-// nextRoot makes the next version of the root and puts it in force. The number
-// of approvals stays: a verifier would ask it of earlier releases too.
-func nextRoot(ctx context.Context, h *home, db *store.DB, t *terminal, trust *verify.Trust, policy policyFlag, keys []keyring.Public, signers []*keyring.Key) error {
+// nextPlan is what the next root says, from the log entry that comes next.
+func nextPlan(ctx context.Context, h *home, db *store.DB, trust *verify.Trust, policy policyFlag) (plan keyring.RootPlan, until int64, err error) {
 	text, err := policy.text(h, trust)
 	if err != nil {
-		return err
+		return plan, 0, err
 	}
-	ext := trust.Root.Clerestory
-	until, err := db.Next(ctx)
-	if err != nil {
-		return err
+	if until, err = db.Next(ctx); err != nil {
+		return plan, 0, err
 	}
 	online, err := h.keys().Find("online")
 	if err != nil {
-		return err
+		return plan, 0, err
 	}
-	file, err := keyring.RotateRoot(trust, keyring.RootPlan{
+	ext := trust.Root.Clerestory
+	return keyring.RootPlan{
 		Vendor: ext.Vendor, Policy: text, Approvals: ext.Approvals, ReleaseKeys: policy.releaseKeys(trust, until), Threshold: trust.Root.Roles["root"].Threshold,
 		Expires: time.Now().AddDate(1, 0, 0), Online: []keyring.Public{online},
-	}, keys, signers, until)
+	}, until, nil
+}
+
+// nextRoot makes the next version of the root and puts it in force. The number
+// of approvals stays: a verifier would ask it of earlier releases too.
+func nextRoot(ctx context.Context, h *home, db *store.DB, t *terminal, trust *verify.Trust, policy policyFlag, keys []keyring.Public, signers []*keyring.Key) error {
+	plan, until, err := nextPlan(ctx, h, db, trust, policy)
+	if err != nil {
+		return err
+	}
+	file, err := keyring.RotateRoot(trust, plan, keys, signers, until)
 	if err != nil {
 		return err
 	}

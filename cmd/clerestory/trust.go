@@ -53,6 +53,9 @@ func printTrust(t *terminal, trust *verify.Trust) {
 	t.printf("vendor       %s\nroot         version %d, %d of %d keys, until %s\n", r.Clerestory.Vendor, r.Version,
 		r.Roles["root"].Threshold, len(r.Roles["root"].KeyIDs), r.Expires.Format(time.DateOnly))
 	t.printf("releases     need %d different approvers\nlog          %s  %s\n", r.Clerestory.Approvals, line(trust.Policy.Log.Origin()), line(trust.Policy.Log.URL))
+	for _, r := range r.Clerestory.ReleaseKeys {
+		t.printf("releases     of %s: %d different holders of the role release from entry %d on\n", r.Product, r.Holders, r.From)
+	}
 	for _, w := range trust.Policy.Witnesses {
 		t.printf("witness      %s  %s\n", line(w.Name), line(w.URL))
 	}
