@@ -31,6 +31,7 @@ import (
 	"clerestory.dev/clerestory/internal/window/portal/account"
 	"clerestory.dev/clerestory/internal/window/portal/audit"
 	"clerestory.dev/clerestory/internal/window/portal/check"
+	"clerestory.dev/clerestory/internal/window/portal/detection"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/ledger"
 	"clerestory.dev/clerestory/internal/window/portal/record"
@@ -39,8 +40,8 @@ import (
 	"clerestory.dev/clerestory/verify"
 )
 
-// Config is what the portal shows and whom it asks. All must be given, but Keys and
-// Ready.
+// Config is what the portal shows and whom it asks. All must be given, but Keys, Heads
+// and Ready.
 type Config struct {
 	URL     string // how visitors reach the portal, without a slash at the end
 	Version string // of this program
@@ -68,6 +69,8 @@ type Config struct {
 	// Keys are the key files that the vendor keeps for its people, who may then
 	// approve with a passphrase. It may be nil.
 	Keys release.Keys
+	// Heads are what update clients are offered; nil without an update repository.
+	Heads detection.Heads
 	// Demo says on every page that this is a demonstration.
 	Demo bool
 	// Ready says why this process should not get requests now; nil is ready.
@@ -117,9 +120,11 @@ func build(cfg Config) (*portal, error) {
 	if err := p.frame.Ready(); err != nil {
 		return nil, err
 	}
+	bases := &detection.Room{Read: p.read, Blobs: cfg.Blobs, Heads: cfg.Heads}
 	rooms := []interface{ Routes() []frame.Route }{
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
-		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys},
+		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys, Bases: bases},
+		bases,
 		&check.Room{Log: cfg.Ledger, Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
 		&account.Room{People: cfg.People, Guard: cfg.Guard, Door: cfg.Door.Handler(), URL: cfg.URL, Roles: programme.Roles},
 		&audit.Room{Trail: cfg.Trail, Guard: cfg.Guard, Policies: cfg.Policies},

@@ -33,6 +33,7 @@ import (
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal"
 	"clerestory.dev/clerestory/statement"
+	"clerestory.dev/clerestory/update"
 	"clerestory.dev/clerestory/verify"
 	"clerestory.dev/clerestory/verify/verifytest"
 )
@@ -48,6 +49,7 @@ type site struct {
 	office  *release.Service
 	people  *passkey.Service
 	keys    *keyring.Ring
+	heads   []*update.Head
 	url     string
 	mu      sync.Mutex // guards vendor.Log, and now
 	now     time.Time
@@ -124,7 +126,7 @@ func newSite(t testing.TB) *site {
 	trust := v.Trust()
 	handler := must(portal.New(portal.Config{URL: s.url, Version: "test", DB: s.db, Blobs: blobs, Ledger: s, LogFiles: http.NotFoundHandler(),
 		Trust: func() (*verify.Trust, error) { return trust, nil }, Roots: func() ([][]byte, error) { return [][]byte{trust.File()}, nil }, Programme: func() *programme.Programme { return prog },
-		Releases: s.office, Keys: s.keys, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
+		Releases: s.office, Keys: s.keys, Heads: s, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
 		Demo: true, Ready: func(context.Context) error { return s.ready }, Now: s.clock, Log: logger}))(t)
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Listener.Close()

@@ -9,6 +9,7 @@ import (
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/ledger/signing"
 	office "clerestory.dev/clerestory/internal/office/release"
+	"clerestory.dev/clerestory/internal/window/portal/detection"
 	"clerestory.dev/clerestory/statement"
 )
 
@@ -34,11 +35,13 @@ const looked = 200
 
 // compare finds the newest release of the channel that is in force.
 func (m *Room) compare(ctx context.Context, rel *office.Release) (*Compared, error) {
-	all, err := m.Office.List(ctx, office.Filter{Product: rel.Statement.Product, State: office.Published, Limit: looked})
+	all, err := m.Office.List(ctx, office.Filter{Product: rel.Statement.Product, Limit: looked})
 	if err != nil {
 		return nil, err
 	}
-	all = slices.DeleteFunc(all, func(o *office.Release) bool { return o.Statement.Channel != rel.Statement.Channel })
+	all = slices.DeleteFunc(all, func(o *office.Release) bool {
+		return !o.State.Said() || o.State == office.Revoked || o.Statement.Channel != rel.Statement.Channel
+	})
 	if len(all) == 0 {
 		return &Compared{Changes: []Change{}}, nil
 	}
@@ -50,6 +53,19 @@ func (m *Room) compare(ctx context.Context, rel *office.Release) (*Compared, err
 	c := differ(before.Files, rel.Files)
 	c.To = before.Statement.Version
 	return c, nil
+}
+
+// base tells what changed in a proposal that is a detection base; nil when it is
+// none.
+func (m *Room) base(ctx context.Context, rel *office.Release) (*detection.Update, error) {
+	if m.Bases == nil {
+		return nil, nil
+	}
+	files := map[string]string{}
+	for _, f := range rel.Files {
+		files[f.Name] = f.SHA256
+	}
+	return m.Bases.Draft(ctx, detection.Draft{Release: rel.Statement, Files: files, Proposed: rel.ProposedAt})
 }
 
 // differ compares two lists of files by name. Names that hold the version are

@@ -21,6 +21,7 @@ import (
 	"clerestory.dev/clerestory/internal/gate/policy"
 	"clerestory.dev/clerestory/internal/ledger/signing"
 	office "clerestory.dev/clerestory/internal/office/release"
+	"clerestory.dev/clerestory/internal/window/portal/detection"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
 	"clerestory.dev/clerestory/statement"
@@ -59,6 +60,8 @@ type Room struct {
 	// Touches and Keys may be nil.
 	Touches Touches
 	Keys    Keys
+	// Bases tells what changed in a release that is a detection base.
+	Bases *detection.Room
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 	"clerestory.dev/clerestory/internal/base/store"
 	"clerestory.dev/clerestory/internal/ledger/signing"
 	office "clerestory.dev/clerestory/internal/office/release"
+	"clerestory.dev/clerestory/internal/window/portal/detection"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
 	"clerestory.dev/clerestory/statement"
@@ -79,6 +80,7 @@ type detail struct {
 	hidden int // files that are not on the page
 	sight  *signing.Sight
 	desk   *desk
+	base   *detection.Update // what changed in it, of a proposal that is a base
 }
 
 func (m *Room) show(r *frame.Request) (*frame.Answer, error) {
@@ -110,6 +112,9 @@ func (m *Room) answer(r *frame.Request, rel *office.Release, desk *desk) (*frame
 	a := &frame.Answer{Title: rel.Statement.Product + " " + rel.Statement.Version, Section: "/releases", Data: *d, Table: table}
 	if !rel.State.Said() {
 		if page.sight, err = sightOf(rel); err != nil {
+			return nil, err
+		}
+		if page.base, err = m.base(r.Ctx(), rel); err != nil {
 			return nil, err
 		}
 	}
