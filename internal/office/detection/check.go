@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"clerestory.dev/clerestory/internal/base/engine"
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -124,18 +123,17 @@ func (c *Checked) refused(ctx context.Context, what string, err error) error {
 		}
 		return nil
 	}
-	for _, why := range []error{sandbox.ErrTimeout, sandbox.ErrSilence, sandbox.ErrCPU, sandbox.ErrMemory, sandbox.ErrOutput, sandbox.ErrWritten} {
-		if errors.Is(err, why) {
-			c.Problems = append(c.Problems, Problem{Main, 1, 1, plain(fmt.Sprintf("the engine did not survive the %s: %v", what, why)), "find the rule by leaving out one file after the other, and make it cheaper"})
-			return nil
-		}
+	// Anything else, a hang or a crash too, is no answer: the base is not sound.
+	if fault.KindOf(err) == fault.Unavailable {
+		c.Problems = append(c.Problems, Problem{Main, 1, 1, plain(fmt.Sprintf("the engine did not take the %s: %v", what, err)), "find the line by leaving out one file after the other"})
+		return nil
 	}
 	return err
 }
 
 func problemOf(p engine.Problem) Problem {
 	what := p.Text
-	if p.Rule != "" && !strings.Contains(what, p.Rule) {
+	if p.Rule != "" {
 		what = fmt.Sprintf("%s: %s", p.Rule, what)
 	}
 	return Problem{File: plain(p.File), Line: max(p.Line, 1), Column: 1, What: plain(what)}

@@ -13,7 +13,7 @@
 // of anything than [Caps] allows. Engines run on hostile rules and files, so
 // they only ever run in the sandbox. It renders nothing.
 //
-// Start at [Open]; then [Base.Check], [Base.Pack], [Compare], [Replay] and
+// Start at [Find]; then [Check], [Base.Pack], [Compare], [Replay] and
 // [Service.SayTests]. docs/spec/base.md is the format.
 package detection
 

@@ -24,10 +24,10 @@ const (
 // errEnough ends the walk through a folder that has too much of something.
 var errEnough = errors.New("enough")
 
-// Open reads the base in the folder at dir. What is wrong with the folder comes
+// OpenDir reads the base in the folder at dir. What is wrong with the folder comes
 // as [Problems], an Invalid error. A folder in released form is read as well, and
 // held against its manifest.
-func Open(dir string) (*Base, error) {
+func OpenDir(dir string) (*Base, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fault.NotFound.New("opening the base: %w", err)
@@ -40,7 +40,7 @@ func Open(dir string) (*Base, error) {
 	return b, nil
 }
 
-// Read reads the base in a folder; see [Open].
+// Read reads the base in a folder; see [OpenDir].
 func Read(folder fs.FS) (*Base, error) {
 	r := &reader{}
 	files, err := r.load(folder)

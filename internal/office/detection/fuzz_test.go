@@ -85,7 +85,7 @@ func FuzzBaseYAML(f *testing.F) {
 }
 
 func FuzzManifest(f *testing.F) {
-	b, err := detection.Open(demo)
+	b, err := detection.OpenDir(demo)
 	if err != nil {
 		f.Fatal(err)
 	}

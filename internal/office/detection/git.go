@@ -30,7 +30,7 @@ type repository struct {
 // has there. The base knows its commit when the folder is as it was committed.
 func Find(ctx context.Context, where string) (*Base, error) {
 	if info, err := os.Stat(where); err == nil && info.IsDir() {
-		b, err := Open(where)
+		b, err := OpenDir(where)
 		if err != nil {
 			return nil, err
 		}

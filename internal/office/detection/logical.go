@@ -83,6 +83,10 @@ func (r *reader) description(at place, text string) bool {
 		r.say(at, "Target is missing", "write Target:0 for any file")
 		return false
 	}
+	if len(seen) > 1 && !seen["Engine"] {
+		r.say(at, "Engine is missing: ClamAV wants it beside every key but Target", "write Engine:81-255,Target:0,…")
+		return false
+	}
 	return true
 }
 

@@ -62,7 +62,7 @@ func checkHex(s string) (int, error) {
 			anchored = anchored || run >= 2
 			i += 2
 		case c == '*' || c == '{' || c == '[':
-			n, err := gap(s[i:])
+			n, err := gapAt(s[i:])
 			if err == nil {
 				err = needAnchor()
 			}
@@ -96,8 +96,8 @@ func isHexDigit(c byte) bool {
 
 var gaps = regexp.MustCompile(`^(\*|\{([0-9]{1,6})\}|\{-([0-9]{1,6})\}|\{([0-9]{1,6})-\}|\{([0-9]{1,6})-([0-9]{1,6})\}|\[([0-9]{1,2})-([0-9]{1,2})\])`)
 
-// gap reads a gap at the begin of s, and gives its length.
-func gap(s string) (int, error) {
+// gapAt reads a gap at the begin of s, and gives its length.
+func gapAt(s string) (int, error) {
 	m := gaps.FindStringSubmatch(s)
 	if m == nil {
 		return 0, errors.New("this is not a gap: write *, {n}, {-n}, {n-}, {n-m} or [n-m]")

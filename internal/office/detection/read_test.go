@@ -180,7 +180,7 @@ func TestAttackAFolderThatReachesOutside(t *testing.T) {
 		syscall.Mkfifo(filepath.Join(dir, "pipe.yar"), 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := detection.Open(dir)
+	_, err := detection.OpenDir(dir)
 	problems, _ := errors.AsType[detection.Problems](err)
 	var got []string
 	for _, p := range problems {
@@ -191,7 +191,7 @@ func TestAttackAFolderThatReachesOutside(t *testing.T) {
 	if strings.Join(got, "|") != want {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
-	if _, err := detection.Open(filepath.Join(dir, "nowhere")); !errors.Is(err, fault.NotFound) {
+	if _, err := detection.OpenDir(filepath.Join(dir, "nowhere")); !errors.Is(err, fault.NotFound) {
 		t.Errorf("no folder: %v", err)
 	}
 }
@@ -216,7 +216,7 @@ func TestAReleasedBaseIsHeldAgainstItsManifest(t *testing.T) {
 	if err := errors.Join(p.Write(dir), p.Write(dir)); err != nil {
 		t.Fatal(err)
 	}
-	again, err := detection.Open(dir)
+	again, err := detection.OpenDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestAReleasedBaseIsHeldAgainstItsManifest(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "rules.yar"), []byte("rule a\n{\n  condition:\n    false\n}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := detection.Open(dir); err == nil || !strings.Contains(err.Error(), "not those that the manifest names") {
+	if _, err := detection.OpenDir(dir); err == nil || !strings.Contains(err.Error(), "not those that the manifest names") {
 		t.Errorf("a changed rule passed: %v", err)
 	}
 	if _, err := read(t, nil).Pack(); !errors.Is(err, fault.Invalid) {
