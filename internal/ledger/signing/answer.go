@@ -1,6 +1,8 @@
 package signing
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -19,10 +21,11 @@ type Party struct {
 // Answer signs a request. An expired one is Stale, one that does not ask this
 // key is Denied; show [Describe] to the person first.
 func Answer(r *Request, signer statement.Signer, now time.Time) (*Response, error) {
-	hash, err := r.Hash()
+	file, err := r.Format() // judges the payload
 	if err != nil {
 		return nil, err
 	}
+	sum := sha256.Sum256(file)
 	if r.Expired(now) {
 		return nil, fault.Stale.New("signing: the request expired at %s; ask for a new one", r.Expires)
 	}
@@ -36,7 +39,7 @@ func Answer(r *Request, signer statement.Signer, now time.Time) (*Response, erro
 	if err != nil {
 		return nil, fault.Unavailable.New("signing with key %s: %w", signer.KeyID(), err)
 	}
-	return &Response{ResponseType, hash, signer.KeyID(), sig}, nil
+	return &Response{ResponseType, hex.EncodeToString(sum[:]), signer.KeyID(), sig}, nil
 }
 
 // Accept checks one answer to a request: that it belongs to it, that its key is

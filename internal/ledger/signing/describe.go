@@ -127,15 +127,15 @@ func (s *Sight) metadata(payload []byte) error {
 // strings as they are: a PEM block of a key has line ends. There is no space
 // outside strings.
 func Readable(canonical []byte) []byte {
-	var b bytes.Buffer
+	out := make([]byte, 0, len(canonical)+64)
 	for _, c := range canonical {
 		if c < 0x20 {
-			fmt.Fprintf(&b, `\u%04x`, c)
-			continue
+			out = fmt.Appendf(out, `\u%04x`, c)
+		} else {
+			out = append(out, c)
 		}
-		b.WriteByte(c)
 	}
-	return b.Bytes()
+	return out
 }
 
 // Printable makes text of outside safe for a terminal and cuts it to limit bytes:

@@ -97,9 +97,11 @@ func ParseRequest(file []byte) (*Request, error) {
 	return r, nil
 }
 
-// Hash is the SHA-256 of the request's file in hex: what an answer names.
+// Hash is the SHA-256 of the request's file in hex: what an answer names. The
+// payload is not judged again, as it was when the request was made or read.
 func (r *Request) Hash() (string, error) {
-	file, err := r.Format()
+	r.MediaType = RequestType
+	file, err := encode(r)
 	if err != nil {
 		return "", err
 	}
