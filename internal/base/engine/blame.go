@@ -173,7 +173,7 @@ func (m *meter) fill() {
 			m.list = append(m.list, t)
 			size += t.Size
 		}
-		if size == 0 || size >= 24<<20 || len(m.list) > 4000 {
+		if size == 0 || size >= 8<<20 || len(m.list) > 4000 {
 			break
 		}
 	}
