@@ -38,6 +38,7 @@ var edges = map[string][]string{
 	"internal/ledger/logread":          {"internal/ledger/tile"},
 	"internal/ledger/repository":       {"internal/ledger/keyring", "internal/ledger/signing"},
 	"internal/window/portal/*":         {"internal/window/portal/frame"},
+	"internal/window/portal/advisory":  {"internal/window/portal/record"},
 	"internal/window/portal/ledger":    {"internal/window/portal/record"},
 	"internal/window/portal/detection": {"internal/window/portal/record"},
 	"internal/window/portal/release":   {"internal/window/portal/record", "internal/window/portal/detection"},

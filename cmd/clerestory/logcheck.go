@@ -146,11 +146,15 @@ func (c *logAdoptCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if err != nil {
 		return err
 	}
-	if n == 0 && recovered == 0 {
+	advisories, err := h.advisories(db, releases).Recover(ctx)
+	if err != nil {
+		return err
+	}
+	if n == 0 && recovered+advisories == 0 {
 		t.printf("the database has every statement of the log already\n")
 		return nil
 	}
-	t.printf("%d statements taken over from the log, %d releases and revocations put back in their table\n", n, recovered)
+	t.printf("%d statements taken over from the log, %d releases and revocations and %d advisories put back in their tables\n", n, recovered, advisories)
 	return nil
 }
 

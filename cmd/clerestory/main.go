@@ -42,6 +42,7 @@ type cli struct {
 	Apply      applyCmd      `cmd:"" group:"Run" help:"Check the programme folder, show what changes, put it in force."`
 	Serve      serveCmd      `cmd:"" group:"Run" help:"Run the portal, and write the log."`
 	Release    releaseCmd    `cmd:"" group:"Run" help:"Propose, approve, publish and revoke releases."`
+	Advisory   advisoryCmd   `cmd:"" group:"Run" help:"Publish security advisories, account for reports of weaknesses, open a report."`
 	Base       baseCmd       `cmd:"" group:"Run" help:"Check, pack, compare and try detection bases."`
 	Sign       signCmd       `cmd:"" group:"Run" help:"Answer a signing request, offline: shows what is signed, and signs with a key file or an SSH agent."`
 	Repository repositoryCmd `cmd:"" group:"Run" help:"The update repository: offer releases in rings, sign by threshold, publish, halt, withdraw."`

@@ -79,10 +79,11 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	}
 	handler, err := portal.New(portal.Config{
 		URL: h.config.URL, Version: version(), DB: db, Blobs: releases.Blobs, Ledger: &staticLog{h, db}, LogFiles: tile.Handler(h.logDir()),
-		Trust:     func() (*verify.Trust, error) { return now.Load().trust, nil },
-		Roots:     h.roots,
-		Programme: func() *programme.Programme { return now.Load().programme },
-		Releases:  releases, Keys: h.keys(), People: people, Door: entrance, Guard: guard, Trail: trail,
+		Trust:      func() (*verify.Trust, error) { return now.Load().trust, nil },
+		Roots:      h.roots,
+		Programme:  func() *programme.Programme { return now.Load().programme },
+		Advisories: h.advisories(db, releases), Address: address,
+		Releases: releases, Keys: h.keys(), People: people, Door: entrance, Guard: guard, Trail: trail,
 		Policies: func() *policy.Set { return now.Load().policies },
 		Demo:     h.config.UnsafeDemoIdentities, Ready: ready(w), Now: time.Now, Log: logger,
 	})

@@ -15,6 +15,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,8 +28,10 @@ import (
 	"clerestory.dev/clerestory/internal/gate/door"
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
+	advisoryoffice "clerestory.dev/clerestory/internal/office/advisory"
 	office "clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal/account"
+	"clerestory.dev/clerestory/internal/window/portal/advisory"
 	"clerestory.dev/clerestory/internal/window/portal/audit"
 	"clerestory.dev/clerestory/internal/window/portal/check"
 	"clerestory.dev/clerestory/internal/window/portal/detection"
@@ -61,11 +64,15 @@ type Config struct {
 	// Programme is the vendor's programme in force; asked at every page too.
 	Programme func() *programme.Programme
 	Releases  *office.Service
-	People    *passkey.Service
-	Door      *door.Door
-	Guard     *door.Guard
-	Trail     *trail.Trail
-	Policies  func() *policy.Set
+	// Advisories are weaknesses of what was released, and reports of them. Address is
+	// who sent a report, for the limit on them; nil believes the connection.
+	Advisories *advisoryoffice.Service
+	Address    func(*http.Request) netip.Addr
+	People     *passkey.Service
+	Door       *door.Door
+	Guard      *door.Guard
+	Trail      *trail.Trail
+	Policies   func() *policy.Set
 	// Keys are the key files that the vendor keeps for its people, who may then
 	// approve with a passphrase. It may be nil.
 	Keys release.Keys
@@ -101,7 +108,7 @@ func New(cfg Config) (http.Handler, error) {
 }
 
 func build(cfg Config) (*portal, error) {
-	if cfg.DB == nil || cfg.Blobs == nil || cfg.Ledger == nil || cfg.LogFiles == nil || cfg.Trust == nil || cfg.Roots == nil || cfg.Programme == nil || cfg.Releases == nil ||
+	if cfg.DB == nil || cfg.Blobs == nil || cfg.Ledger == nil || cfg.LogFiles == nil || cfg.Trust == nil || cfg.Roots == nil || cfg.Programme == nil || cfg.Releases == nil || cfg.Advisories == nil ||
 		cfg.People == nil || cfg.Door == nil || cfg.Guard == nil || cfg.Trail == nil || cfg.Policies == nil || cfg.Now == nil || cfg.Log == nil || cfg.URL == "" {
 		return nil, fault.Invalid.New("setting up the portal: something that it needs is missing")
 	}
@@ -125,6 +132,7 @@ func build(cfg Config) (*portal, error) {
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
 		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys, Bases: bases},
 		bases,
+		&advisory.Room{Office: cfg.Advisories, Guard: cfg.Guard, Read: p.read, Programme: cfg.Programme, URL: cfg.URL, Address: cfg.Address},
 		&check.Room{Log: cfg.Ledger, Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
 		&account.Room{People: cfg.People, Guard: cfg.Guard, Door: cfg.Door.Handler(), URL: cfg.URL, Roles: programme.Roles},
 		&audit.Room{Trail: cfg.Trail, Guard: cfg.Guard, Policies: cfg.Policies},
@@ -190,6 +198,7 @@ func (p *portal) visitor(r *http.Request) frame.Visitor {
 		action, object string
 		frame.Link
 	}{
+		{"report:read", "report:all", frame.Link{Href: "/security/reports", Text: "Reports"}},
 		{"person:list", "people:all", frame.Link{Href: "/account/people", Text: "People"}},
 		{"audit:read", "audit:trail", frame.Link{Href: "/audit", Text: "Audit"}},
 	} {

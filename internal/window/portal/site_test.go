@@ -18,6 +18,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"clerestory.dev/clerestory/internal/base/blob"
@@ -30,6 +31,7 @@ import (
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
 	"clerestory.dev/clerestory/internal/ledger/keyring"
+	"clerestory.dev/clerestory/internal/office/advisory"
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal"
 	"clerestory.dev/clerestory/statement"
@@ -43,19 +45,22 @@ var ctx = context.Background()
 // site is a vendor's portal over a real store, gate and release room; only the
 // log is one in memory, with real proofs and cosignatures.
 type site struct {
-	t       testing.TB
-	vendor  *verifytest.Vendor
-	db      *store.DB
-	office  *release.Service
-	people  *passkey.Service
-	keys    *keyring.Ring
-	heads   []*update.Head
-	url     string
-	mu      sync.Mutex // guards vendor.Log, and now
-	now     time.Time
-	logged  bytes.Buffer
-	ready   error
-	covered int64 // entries that the checkpoint covers
+	t      testing.TB
+	vendor *verifytest.Vendor
+	db     *store.DB
+	office *release.Service
+	// advisories is the room of weaknesses; identity opens what is reported.
+	advisories *advisory.Service
+	identity   *age.X25519Identity
+	people     *passkey.Service
+	keys       *keyring.Ring
+	heads      []*update.Head
+	url        string
+	mu         sync.Mutex // guards vendor.Log, and now
+	now        time.Time
+	logged     bytes.Buffer
+	ready      error
+	covered    int64 // entries that the checkpoint covers
 }
 
 const lantern = `vendor:
@@ -84,7 +89,13 @@ security:
   contact: [mailto:security@lantern.example]
   expires: 2027-06-30T00:00:00Z
   languages: [en]
+  recipient: RECIPIENT
+  scope: [the program lantern]
+  safe_harbour: Who looks in good faith acts with our permission.
+  promises: {acknowledge: 3, triage: 10, fix: 90, publish: 120}
 `
+
+const policyText = "## What to expect\n\nA person answers. <script>alert(1)</script> [x](javascript:alert(1))\n"
 
 const aboutText = "# Our programme\n\nWe *show* what we do. <script>alert(1)</script> [x](javascript:alert(1))\n"
 
@@ -92,6 +103,7 @@ var demoPeople = []passkey.Person{
 	{ID: "ada", Name: "Ada Admin", Roles: []string{"admin"}},
 	{ID: "boris", Name: "Boris Approver", Roles: []string{"approver"}},
 	{ID: "chidi", Name: "Chidi Auditor", Roles: []string{"auditor"}},
+	{ID: "femi", Name: "Femi Responder", Roles: []string{"security"}},
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
@@ -113,7 +125,12 @@ func newSite(t testing.TB) *site {
 	s.keys = &keyring.Ring{Dir: t.TempDir(), WorkFactor: 10}
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	s.url = fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
+	s.identity = must(age.GenerateX25519Identity())(t)
 	blobs := must(blob.NewDisk(filepath.Join(t.TempDir(), "blobs")))(t)
+	prog := must(programme.Read(fstest.MapFS{"programme.yaml": {Data: []byte(strings.Replace(lantern, "RECIPIENT", s.identity.Recipient().String(), 1))},
+		"about.md": {Data: []byte(aboutText)}, "security.md": {Data: []byte(policyText)}}))(t)
+	s.advisories = &advisory.Service{DB: s.db, URL: s.url, Now: s.clock, Roots: func() ([][]byte, error) { return [][]byte{v.TrustFile()}, nil }, Releases: shelf{s},
+		Programme: func(context.Context) (*programme.Programme, error) { return prog, nil }}
 	s.office = &release.Service{DB: s.db, Blobs: blobs, Ledger: s, Now: s.clock, Roots: func() ([][]byte, error) { return [][]byte{v.TrustFile()}, nil }}
 	logger := slog.New(slog.NewTextHandler(&s.logged, nil))
 	rules := must(policy.Load(policy.Default()))(t)
@@ -122,11 +139,10 @@ func newSite(t testing.TB) *site {
 	s.people = must(passkey.New(ctx, s.db, passkey.Config{Name: "Lantern Works", RPID: "localhost", Origins: []string{s.url}, Roles: programme.Roles,
 		Guard: guard, Now: s.clock, Log: logger, UnsafeDemoIdentities: demoPeople}))(t)
 	in := must(door.New(door.Config{People: s.people, Guard: guard, Now: s.clock, Log: logger}))(t)
-	prog := must(programme.Read(fstest.MapFS{"programme.yaml": {Data: []byte(lantern)}, "about.md": {Data: []byte(aboutText)}}))(t)
 	trust := v.Trust()
 	handler := must(portal.New(portal.Config{URL: s.url, Version: "test", DB: s.db, Blobs: blobs, Ledger: s, LogFiles: http.NotFoundHandler(),
 		Trust: func() (*verify.Trust, error) { return trust, nil }, Roots: func() ([][]byte, error) { return [][]byte{trust.File()}, nil }, Programme: func() *programme.Programme { return prog },
-		Releases: s.office, Keys: s.keys, Heads: s, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
+		Releases: s.office, Advisories: s.advisories, Keys: s.keys, Heads: s, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
 		Demo: true, Ready: func(context.Context) error { return s.ready }, Now: s.clock, Log: logger}))(t)
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Listener.Close()

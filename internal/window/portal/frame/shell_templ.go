@@ -338,7 +338,7 @@ func shell(f *Frame, r *Request, a *Answer) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 35, "<ul><li><a href=\"/about\">About this programme</a></li><li><a href=\"/api\">API</a></li><li><a href=\"/statements.atom\">Feed</a></li><li><a href=\"/.well-known/security.txt\">Report a weakness</a></li></ul></footer></body></html>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 35, "<ul><li><a href=\"/about\">About this programme</a></li><li><a href=\"/api\">API</a></li><li><a href=\"/statements.atom\">Feed</a></li><li><a href=\"/security\">Report a weakness</a></li></ul></footer></body></html>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
