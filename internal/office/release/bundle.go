@@ -91,7 +91,7 @@ func member(files []File, file File) (*verify.Member, error) {
 }
 
 // evidence lists the entries that the release's verification needs: itself, its
-// source and builds, revocations of it, and all that was said about the keys
+// source and builds, revocations of it, advisories about it, and all that was said about the keys
 // that signed any of them.
 func (s *Service) evidence(ctx context.Context, rel *Release) ([]int64, error) {
 	need := map[int64]bool{rel.Entry: true}
@@ -121,6 +121,9 @@ func (s *Service) evidence(ctx context.Context, rel *Release) ([]int64, error) {
 		if err := find(f); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.warned(ctx, rel, need); err != nil {
+		return nil, err
 	}
 	keys := map[string]bool{}
 	for n := range need {
