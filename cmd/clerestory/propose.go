@@ -26,7 +26,18 @@ type releaseProposeCmd struct {
 	Param    map[string]string `help:"Parameters of the build as name=value, for the provenance."`
 	SBOM     string            `type:"existingfile" help:"A CycloneDX JSON file (default: made from the first Go binary)."`
 	Notes    string            `help:"What changed, for people."`
-	JSON     bool              `help:"Print JSON."`
+	// Emergency goes the emergency path of the rule; everybody reads why.
+	Emergency string `help:"Why this can not wait, for everybody to read: goes the emergency path of the channel's rule."`
+	Draft     bool   `help:"Keep it as a draft: nobody else is asked until you propose it again without --draft."`
+	JSON      bool   `help:"Print JSON."`
+}
+
+// propose hands a draft in, or only keeps it.
+func (c *releaseProposeCmd) propose(ctx context.Context, w *releaseWork, d release.Draft) (*release.Release, error) {
+	if c.Draft {
+		return w.Save(ctx, d)
+	}
+	return w.Propose(ctx, d)
 }
 
 // Run says the source and the build, then proposes.
@@ -84,9 +95,9 @@ func (p *proposal) make(ctx context.Context) (*release.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.Propose(ctx, release.Draft{
+	return c.propose(ctx, w, release.Draft{
 		Product: c.Product, Version: c.Version, Channel: c.Channel, Files: append(files, sbom), SBOM: sbom,
-		Source: saidSource, Build: saidBuild, Notes: c.Notes, By: c.By,
+		Source: saidSource, Build: saidBuild, Notes: c.Notes, By: c.By, Emergency: c.Emergency,
 	})
 }
 

@@ -14,13 +14,22 @@ import (
 )
 
 type releaseCmd struct {
-	Propose releaseProposeCmd `cmd:"" help:"Propose a version: its files, source, provenance and bill of materials."`
-	Approve releaseApproveCmd `cmd:"" help:"Sign a proposal with your own key."`
-	Publish releasePublishCmd `cmd:"" help:"Say an approved release to the log, and write the bundles."`
-	Revoke  releaseRevokeCmd  `cmd:"" help:"Take a published release back."`
-	List    releaseListCmd    `cmd:"" help:"List releases and proposals."`
-	Show    releaseShowCmd    `cmd:"" help:"Show one release: files, approvals, entry."`
-	Bundle  releaseBundleCmd  `cmd:"" help:"Write FILE.clerestory for a released file."`
+	Propose    releaseProposeCmd    `cmd:"" help:"Propose a version: its files, source, provenance and bill of materials."`
+	Review     releaseReviewCmd     `cmd:"" help:"Note that you have looked at a proposal."`
+	Approve    releaseApproveCmd    `cmd:"" help:"Sign a proposal with your own key."`
+	Request    releaseRequestCmd    `cmd:"" help:"Write a signing request for keys that are elsewhere."`
+	Sign       signCmd              `cmd:"" help:"Answer a signing request, offline: the same as clerestory sign."`
+	Assemble   releaseAssembleCmd   `cmd:"" help:"Add answers to signing requests."`
+	Publish    releasePublishCmd    `cmd:"" help:"Say an approved release to the log, and write the bundles."`
+	Revoke     releaseRevokeCmd     `cmd:"" help:"Take a published release back."`
+	Rollback   releaseRollbackCmd   `cmd:"" help:"Propose a new version with the content of an older one."`
+	Afterwards releaseAfterwardsCmd `cmd:"" help:"State the review that an emergency release owes."`
+	List       releaseListCmd       `cmd:"" help:"List releases and proposals."`
+	Show       releaseShowCmd       `cmd:"" help:"Show one release: files, approvals, entry, and what is missing still."`
+	Board      releaseBoardCmd      `cmd:"" help:"List what waits for whom, what is due first at the top."`
+	Rules      releaseRulesCmd      `cmd:"" help:"Show the rules in force, by product and channel."`
+	Evidence   releaseEvidenceCmd   `cmd:"" help:"Write the evidence of a period for an auditor: all of it as lists, a sample verified again."`
+	Bundle     releaseBundleCmd     `cmd:"" help:"Write FILE.clerestory for a released file."`
 }
 
 // releaseWork is what the release commands work with.
@@ -48,9 +57,18 @@ func (w *releaseWork) print(r *release.Release, asJSON bool) error {
 	}
 	t, s := w.term, r.Statement
 	t.printf("%s %s (%s): %s\n", s.Product, s.Version, s.Channel, r.State)
+	if r.Emergency() {
+		t.printf("  %s   %s\n", t.style(red, "emergency"), line(s.Emergency.Why))
+	}
+	if r.Restores != "" {
+		t.printf("  restores    %s\n", r.Restores)
+	}
 	t.printf("  proposed by %s, %s\n  commit      %s\n", r.ProposedBy, r.ProposedAt.Format(time.RFC1123), s.Commit)
 	for _, f := range r.Files {
 		t.printf("  file        %s  %s  %d bytes\n", f.SHA256, line(f.Name), f.Size)
+	}
+	for _, v := range r.Reviews {
+		t.printf("  reviewed    by %s, %s%s\n", v.Holder, v.At.Format(time.RFC1123), note(v.Note))
 	}
 	for _, a := range r.Approvals {
 		t.printf("  approved    by %s, %s\n", a.Holder, a.At.Format(time.RFC1123))
@@ -61,14 +79,25 @@ func (w *releaseWork) print(r *release.Release, asJSON bool) error {
 	if r.RevokedBy >= 0 {
 		t.printf("  %s     at entry %d\n", t.style(red, "revoked"), r.RevokedBy)
 	}
+	if r.SupersededBy != "" {
+		t.printf("  superseded  by %s\n", r.SupersededBy)
+	}
 	t.printf("  hash        %s\n", r.PayloadHash)
 	return nil
+}
+
+func note(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + line(text)
 }
 
 func describeRelease(r *release.Release) map[string]any {
 	return map[string]any{
 		"state": r.State, "statement": r.Statement, "hash": r.PayloadHash, "proposedBy": r.ProposedBy, "proposedAt": r.ProposedAt,
-		"entry": r.Entry, "revokedBy": r.RevokedBy, "files": r.Files, "approvals": r.Approvals,
+		"entry": r.Entry, "revokedBy": r.RevokedBy, "files": r.Files, "approvals": r.Approvals, "reviews": r.Reviews,
+		"restores": r.Restores, "supersededBy": r.SupersededBy,
 	}
 }
 
@@ -103,12 +132,12 @@ func (c *releaseApproveCmd) Run(ctx context.Context, cli *cli, t *terminal) erro
 		if rel, err = w.Approve(ctx, c.Product, c.Version, hash, key); err != nil {
 			return err
 		}
-		trust, err := w.home.trust()
+		need, err := w.ApprovalsNeeded(ctx, rel)
 		if err != nil {
 			return err
 		}
-		t.printf("approved; %d of %d approvals\n", len(rel.Approvals), trust.Root.Clerestory.Approvals)
-		return nil
+		t.printf("approved; %d of %d approvals\n", len(rel.Approvals), need)
+		return w.printMissing(ctx, rel)
 	})
 }
 
@@ -120,18 +149,26 @@ type releasePublishCmd struct {
 	JSON    bool   `help:"Print JSON."`
 }
 
+// Help says what to do when the keys are elsewhere.
+func (c *releasePublishCmd) Help() string {
+	return "All that the rule asks for is weighed again now. A release that was signed by clerestory release assemble needs no --key.\n" +
+		"When the process dies between signing and logging, run it again: nothing is lost, and nothing is said twice."
+}
+
 // Run publishes, waits for the witnesses, writes the bundles.
 func (c *releasePublishCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	return withReleases(ctx, cli, t, func(w *releaseWork) error {
-		key, err := w.home.keys().Unlock(c.Key, w.passphrase)
-		if err != nil {
-			return err
-		}
-		rel, err := w.Publish(ctx, c.Product, c.Version, key)
+		rel, err := c.say(ctx, w)
 		if err != nil {
 			return err
 		}
 		if err := w.home.settle(ctx, w.db, rel.Entry, w.passphrase); err != nil {
+			return err
+		}
+		if _, err := w.Settle(ctx); err != nil {
+			return err
+		}
+		if rel, err = w.Show(ctx, c.Product, c.Version); err != nil {
 			return err
 		}
 		if c.Out != "" {
@@ -141,6 +178,22 @@ func (c *releasePublishCmd) Run(ctx context.Context, cli *cli, t *terminal) erro
 		}
 		return w.print(rel, c.JSON)
 	})
+}
+
+// say publishes a release; one that is signed needs no key any more.
+func (c *releasePublishCmd) say(ctx context.Context, w *releaseWork) (*release.Release, error) {
+	rel, err := w.Show(ctx, c.Product, c.Version)
+	if err != nil {
+		return nil, err
+	}
+	if rel.State == release.Signed {
+		return w.Log(ctx, c.Product, c.Version)
+	}
+	key, err := w.home.keys().Unlock(c.Key, w.passphrase)
+	if err != nil {
+		return nil, err
+	}
+	return w.Publish(ctx, c.Product, c.Version, key)
 }
 
 // write puts a release's files with their bundles into a folder.
@@ -279,7 +332,13 @@ func (c *releaseShowCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		return w.print(rel, c.JSON)
+		if c.JSON {
+			return w.printWhole(ctx, rel)
+		}
+		if err := w.print(rel, false); err != nil {
+			return err
+		}
+		return w.printMissing(ctx, rel)
 	})
 }
 

@@ -242,3 +242,13 @@ func (s *Service) open(ctx context.Context) ([]*Release, error) {
 	}
 	return all, nil
 }
+
+// ApprovalsNeeded is how many different people must approve a release, by the
+// rule in force.
+func (s *Service) ApprovalsNeeded(ctx context.Context, rel *Release) (int, error) {
+	l, err := s.lawOf(ctx, rel)
+	if err != nil {
+		return 0, err
+	}
+	return max(programme.Total(l.rule.Approvals), l.trust.Root.Clerestory.Approvals), nil
+}
