@@ -87,7 +87,7 @@ func (f rootFlags) unlock(h *home, trust *verify.Trust, passphrase []byte) ([]*k
 type keyCreateCmd struct {
 	rootFlags
 	Name     string   `arg:"" help:"The key's name: its file is keys/NAME.key."`
-	Role     string   `required:"" enum:"approver,builder,programme,rebuilder,release,security,source,tester" help:"What it may sign: ${enum}."`
+	Role     string   `required:"" enum:"approver,builder,programme,rebuilder,release,reviewer,security,source,tester" help:"What it may sign: ${enum}."`
 	Holder   string   `help:"Programme id of the person or machine that holds it (default: the name)."`
 	Products []string `default:"*" help:"The products that it may sign for; * is every one."`
 	keySource
