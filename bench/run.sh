@@ -6,3 +6,4 @@ cd "$(dirname "$0")/.."
 go run ./bench/write
 go run ./bench/check
 go run ./bench/serve
+go run ./bench/delta
