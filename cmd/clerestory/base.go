@@ -13,6 +13,8 @@ type baseCmd struct {
 	Check baseCheckCmd `cmd:"" help:"Compile and lint a base, and run its own tests."`
 	Pack  basePackCmd  `cmd:"" help:"Make the released form: sorted files and a manifest, always the same bytes."`
 	Diff  baseDiffCmd  `cmd:"" help:"Compare two bases rule by rule, and say who wrote each change."`
+
+	Replay baseReplayCmd `cmd:"" help:"Try a candidate on corpora: what would newly match, and what no longer."`
 }
 
 // enginesFlags is how a command runs engines.
@@ -31,10 +33,11 @@ type baseCheckCmd struct {
 	Base         string `arg:"" help:"The base's folder, or FOLDER@REVISION for what git has there."`
 	JSON         bool   `help:"Print JSON."`
 	enginesFlags `embed:""`
+	sayFlags     `embed:""`
 }
 
 // Run checks; exit code 1 says that something is wrong.
-func (c *baseCheckCmd) Run(ctx context.Context, t *terminal) error {
+func (c *baseCheckCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	got, err := detection.Check(ctx, c.Base, c.engine(t))
 	if err != nil {
 		return err
@@ -44,10 +47,21 @@ func (c *baseCheckCmd) Run(ctx context.Context, t *terminal) error {
 	} else {
 		printBase(t, got)
 	}
+	if err == nil && c.Say != "" && got.Base != nil {
+		err = c.say(ctx, cli, t, got)
+	}
 	if err == nil && !got.Good() {
 		err = exitCode(1)
 	}
 	return err
+}
+
+func (c *baseCheckCmd) say(ctx context.Context, cli *cli, t *terminal, got *detection.Checked) error {
+	pack, err := got.Base.Pack()
+	if err != nil {
+		return err
+	}
+	return sayTests(ctx, cli, t, c.Say, pack, &detection.Report{Base: pack.Manifest, Check: got})
 }
 
 func printBase(t *terminal, c *detection.Checked) {

@@ -1,9 +1,12 @@
 package detection
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"clerestory.dev/clerestory/internal/base/engine"
+	"clerestory.dev/clerestory/statement"
 )
 
 // Engine gives the base to the engines, in its released form.
@@ -45,4 +48,13 @@ func (r *Rule) laid() string {
 		b.WriteString(t.text)
 		before, last = last, t
 	}
+}
+
+// enginesUsed names engines in a statement.
+func enginesUsed(versions map[string]string) []statement.Resource {
+	var all []statement.Resource
+	for _, name := range slices.Sorted(maps.Keys(versions)) {
+		all = append(all, statement.Resource{Name: name + " " + versions[name]})
+	}
+	return all
 }
