@@ -377,3 +377,49 @@ func TestAMirrorThatAnswers403ForWhatIsNotThere(t *testing.T) {
 	update(t, c)
 	holds(t, c, "1.0.0", lantern("one"))
 }
+
+func TestRootKeysAndOnlineKeyAreRotatedBehindTheClientsBack(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	c := m.client()
+	update(t, c)
+	stolen := m.online
+	m.online = verifytest.NewKey("online 2")
+	m.files["metadata/2.root.json"] = m.SignRoot(m.tufRoot(2), m.RootKeys[0], m.RootKeys[1])
+	m.release("1.1.0", lantern("two"))
+	update(t, c)
+	holds(t, c, "1.1.0", lantern("two"))
+	fresh := m.client() // has the first root only
+	update(t, fresh)
+	holds(t, fresh, "1.1.0", lantern("two"))
+	m.online = stolen
+	m.signOnline()
+	refused(t, c, RoleRevoked, "timestamp.json", "taken away")
+}
+
+func TestARootThatIsReplacedOnDiskByAnotherVendorsIsNotBelieved(t *testing.T) {
+	m, c := begun(t)
+	other := m.tufRoot(9)
+	other.Clerestory.Vendor = "somebody-else"
+	if err := c.write("metadata/root.json", m.SignRoot(other, m.RootKeys[0], m.RootKeys[1])); err != nil {
+		t.Fatal(err)
+	}
+	m.publish()
+	update(t, c)
+}
+
+func TestALogOfManyTilesIsFollowed(t *testing.T) {
+	m, c := begun(t)
+	for range 700 {
+		m.SaySource(nil)
+	}
+	m.release("1.0.1", lantern("one"))
+	m.head.Releases[1].Percent = 0
+	m.publish()
+	if r := update(t, c); r.LogSize != m.Log.Size() || len(r.Notes) != 0 {
+		t.Fatalf("%+v", r)
+	}
+	m.Revoke(m.head.Releases[0].Entry, "release", "lantern", m.Keys["rel"])
+	m.publish()
+	refused(t, c, Revoked, "1.0.0")
+}

@@ -45,6 +45,9 @@ func (c *Client) openRepository(f *fetcher, now time.Time) (*repository, error) 
 		kept, err := verify.ParseTrust(b)
 		if err == nil && kept.Root.Version > c.trust.Root.Version && kept.Root.Clerestory.Vendor == c.trust.Root.Clerestory.Vendor {
 			r.trust = kept
+			for role, x := range c.trust.Root.Roles {
+				r.remember(role, x.KeyIDs)
+			}
 		}
 	}
 	var err error

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -280,4 +283,70 @@ func TestDamagedMetadataIsFetchedAgain(t *testing.T) {
 	m.head.Releases[0].Percent = 99
 	m.publish()
 	update(t, c)
+}
+
+func TestACheckWithNothingNewReceivesLessThan2KBWithHeaders(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	var received atomic.Int64
+	dialer := &net.Dialer{}
+	c := m.client(func(cfg *Config) {
+		cfg.HTTP = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			return counted{conn, &received}, err
+		}}}
+	})
+	update(t, c)
+	received.Store(0)
+	update(t, c)
+	if n := received.Load(); n == 0 || n >= 2048 {
+		t.Errorf("%d bytes were received", n)
+	}
+	t.Log(received.Load(), "bytes with headers")
+}
+
+type counted struct {
+	net.Conn
+	n *atomic.Int64
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func TestThroughAProxy(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	var asked atomic.Int64
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Host != "updates.lantern.example" {
+			http.Error(w, "not for this proxy", http.StatusBadGateway)
+			return
+		}
+		asked.Add(1)
+		m.serve(w, r)
+	}))
+	defer proxy.Close()
+	at, err := url.Parse(proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := m.client(func(cfg *Config) {
+		cfg.Repo, cfg.HTTP = "http://updates.lantern.example", &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(at)}}
+	})
+	update(t, c)
+	holds(t, c, "1.0.0", lantern("one"))
+	if asked.Load() == 0 {
+		t.Error("the proxy was not asked")
+	}
+}
+
+func TestTheStandardClientFollowsTheProxyOfTheEnvironment(t *testing.T) {
+	m := newMirror(t)
+	c := m.client(func(cfg *Config) { cfg.HTTP = nil })
+	if tr := c.cfg.HTTP.Transport.(*http.Transport); tr.Proxy == nil {
+		t.Error("there is no proxy function")
+	}
 }
