@@ -76,6 +76,9 @@ func (sc *scan) once(ctx context.Context, t tool, files []int) (left []int, why 
 			if said == "" {
 				said = "the engine said nothing of it"
 			}
+			if os.Geteuid() == 0 && (strings.Contains(said, "open file") || strings.Contains(said, "ccess")) {
+				said += " (the sandbox's user must be able to read it: chmod -R o+rX)"
+			}
 			sc.gap(i, t.name(), said)
 		}
 	}
@@ -128,7 +131,7 @@ func (sc *scan) list(dir string, files []int) (*list, error) {
 			root = inside(abs, fmt.Sprintf("/corpus/%d", len(roots)))
 			roots[t.Root] = root
 		}
-		name := root + "/" + filepath.ToSlash(t.Path)
+		name := strings.TrimSuffix(root+"/"+filepath.ToSlash(t.Path), "/")
 		if odd(name) {
 			if links == "" {
 				if err := os.Mkdir(filepath.Join(dir, "odd"), 0o755); err != nil {

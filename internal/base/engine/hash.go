@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -86,6 +87,9 @@ func (h *hashes) add(in In, line string) error {
 
 // look reads a file once: its SHA-256, and what the lists say of it.
 func (h *hashes) look(t Target, found func(name string, in In)) (sum [32]byte, size int64, err error) {
+	if t.Path == "" {
+		t.Root, t.Path = filepath.Dir(t.Root), filepath.Base(t.Root)
+	}
 	root, err := os.OpenRoot(t.Root)
 	if err != nil {
 		return sum, 0, err

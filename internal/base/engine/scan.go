@@ -13,7 +13,8 @@ import (
 	"clerestory.dev/clerestory/internal/base/fault"
 )
 
-// Target is one file to scan: Path is relative to the folder Root.
+// Target is one file to scan: Path is relative to the folder Root. With an empty
+// Path, Root is the file, and nothing beside it is shown to the engine.
 type Target struct {
 	Root, Path string
 	Size       int64

@@ -154,6 +154,7 @@ type replay struct {
 	old, new *engine.Rules
 	report   *engine.Report
 	gaps     []unsaid // that stand in the candidate's way
+	doubts   []string // an engine's own, about what it says of the candidate
 	oldLost  bool     // the base before could not be loaded: what it detected is not known
 	result   *Result
 }
@@ -192,7 +193,8 @@ func (r *replay) scan(ctx context.Context) error {
 	for _, g := range r.report.Gaps {
 		r.gaps = append(r.gaps, unsaid{Gap: g})
 	}
-	if len(r.gaps) == 0 || r.old == nil || r.oldLost {
+	r.doubts = r.report.Notices
+	if len(r.gaps)+len(r.doubts) == 0 || r.old == nil || r.oldLost {
 		return nil
 	}
 	return r.again(ctx)
@@ -215,7 +217,8 @@ func stopped(why string) bool {
 	return strings.Contains(why, "stopped") || strings.Contains(why, "died")
 }
 
-// again scans the files with gaps with the candidate alone.
+// again scans the files with gaps with the candidate alone; all files, where an
+// engine doubts its answers, because it does not say for which file.
 func (r *replay) again(ctx context.Context) error {
 	s, err := r.Engine.Load(ctx, nil, r.new)
 	if err != nil {
@@ -225,6 +228,11 @@ func (r *replay) again(ctx context.Context) error {
 	var files []int
 	for _, g := range r.gaps {
 		files = append(files, g.File)
+	}
+	if len(r.doubts) > 0 {
+		for f := range r.all.targets {
+			files = append(files, f)
+		}
 	}
 	slices.Sort(files)
 	files = slices.Compact(files)
@@ -243,7 +251,7 @@ func (r *replay) again(ctx context.Context) error {
 		r.merge(h)
 	}
 	first := r.gaps
-	r.gaps = nil
+	r.gaps, r.doubts = nil, report.Notices
 	for _, g := range report.Gaps {
 		g.File = files[g.File]
 		r.gaps = append(r.gaps, unsaid{Gap: g})

@@ -122,16 +122,29 @@ func (s Setup) walk(ctx context.Context, c Corpus, g *gathered, result *CorpusRe
 		case info.Size() > s.Limits.File:
 			return fault.Invalid.New("%s has more than %d MiB", plain(name), s.Limits.File>>20)
 		}
-		g.targets = append(g.targets, engine.Target{Root: dir, Path: filepath.FromSlash(path.Clean(name)), Size: info.Size()})
+		t := engine.Target{Root: dir, Path: filepath.FromSlash(path.Clean(name)), Size: info.Size()}
+		if only != "." {
+			t.Root, t.Path = abs, ""
+		}
+		g.targets = append(g.targets, t)
 		return nil
 	})
+}
+
+// name is a file as people are told of it, relative to its corpus.
+func (g *gathered) name(file int) string {
+	t := g.targets[file]
+	if t.Path == "" {
+		return filepath.Base(t.Root)
+	}
+	return filepath.ToSlash(t.Path)
 }
 
 // digest is what names the content of a corpus.
 func (g *gathered) digest(i int, sums [][32]byte) string {
 	h := sha256.New()
 	for f := g.first[i]; f < g.first[i+1]; f++ {
-		fmt.Fprintf(h, "%x  %s\n", sums[f], filepath.ToSlash(g.targets[f].Path))
+		fmt.Fprintf(h, "%x  %s\n", sums[f], g.name(f))
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

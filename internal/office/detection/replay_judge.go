@@ -17,7 +17,7 @@ func (r *replay) compare() {
 	byOld, byNew := map[int]bool{}, map[int]bool{}
 	for _, h := range r.report.Hits {
 		c := r.all.corpus(h.File)
-		m := Match{c.Name, plain(r.all.targets[h.File].Path), h.Kind, plain(h.Rule)}
+		m := Match{c.Name, plain(r.all.name(h.File)), h.Kind, plain(h.Rule)}
 		old, new := h.In&engine.Old != 0, h.In&engine.New != 0
 		byOld[h.File], byNew[h.File] = byOld[h.File] || old, byNew[h.File] || new
 		if new && !c.Known {
@@ -37,7 +37,7 @@ func (r *replay) compare() {
 	for _, h := range r.report.Hits {
 		if c := r.all.corpus(h.File); c.Known && h.In == engine.Old && !byNew[h.File] && !told[h.File] {
 			told[h.File] = true
-			res.list("lostFiles", &res.LostFiles, Match{c.Name, plain(r.all.targets[h.File].Path), h.Kind, plain(h.Rule)})
+			res.list("lostFiles", &res.LostFiles, Match{c.Name, plain(r.all.name(h.File)), h.Kind, plain(h.Rule)})
 		}
 	}
 	for f := range r.all.targets {
@@ -49,7 +49,7 @@ func (r *replay) compare() {
 			c.DetectedNew++
 		}
 		if c.Known && !byOld[f] && !byNew[f] {
-			res.list("undetected", &res.Undetected, Match{Corpus: c.Name, File: plain(r.all.targets[f].Path)})
+			res.list("undetected", &res.Undetected, Match{Corpus: c.Name, File: plain(r.all.name(f))})
 		}
 	}
 	r.describe()
@@ -64,7 +64,7 @@ func (r *replay) describe() {
 	res.Corpora = r.all.corpora
 	for _, g := range r.gaps {
 		if res.Numbers["open"]++; len(res.Open) < Listed {
-			res.Open = append(res.Open, Unjudged{r.all.corpus(g.File).Name, plain(r.all.targets[g.File].Path), g.Engine, plain(g.Why), plain(g.rule)})
+			res.Open = append(res.Open, Unjudged{r.all.corpus(g.File).Name, plain(r.all.name(g.File)), g.Engine, plain(g.Why), plain(g.rule)})
 		}
 	}
 	res.Numbers["files"], res.Numbers["bytes"] = int64(len(r.all.targets)), r.report.Bytes
@@ -118,7 +118,7 @@ func (r *replay) judge() {
 		if open > 0 {
 			v.against("%s not scanned to the end", counted(int64(open), "file was", "files were"))
 		}
-		for _, n := range r.report.Notices {
+		for _, n := range r.doubts {
 			v.against("the engine doubts its own answers: %s", plain(n))
 		}
 	}
