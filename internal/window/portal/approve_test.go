@@ -114,7 +114,7 @@ func TestAnAnswerForAnotherReleaseTextOrPersonIsRefused(t *testing.T) {
 		status int
 		says   string
 	}{
-		"of another release": {fields, replayed, 400, "It answers another request"},
+		"of another release": {fields, replayed, 403, "is to another request than those made for this release"},
 		"no file":            {fields, nil, 400, "Choose the signing response"},
 		"nonsense":           {fields, []byte("{}"), 400, "Reading the signing response"},
 		"another text":       {map[string]string{"hash": other.PayloadHash, "way": "answer"}, replayed, 409, "look again"},

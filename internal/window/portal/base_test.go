@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"clerestory.dev/clerestory/internal/ledger/repository"
 	"clerestory.dev/clerestory/internal/office/detection"
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/statement"
@@ -100,6 +101,9 @@ func (s *site) furnishBase() {
 	s.heads = []*update.Head{{Product: base, Channel: "stable", Sequence: 4, Releases: []update.Offer{
 		{Version: "2026.3.1", Percent: 100}, {Version: "2026.3.3", Percent: 10, Halted: true}}}}
 }
+
+// Status is what the site's update repository tells.
+func (s *site) Status(context.Context) (*repository.Status, error) { return &s.repository, nil }
 
 // Heads are what the site's update repository offers.
 func (s *site) Heads(context.Context) ([]*update.Head, error) { return s.heads, nil }

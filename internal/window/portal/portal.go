@@ -43,8 +43,8 @@ import (
 	"clerestory.dev/clerestory/verify"
 )
 
-// Config is what the portal shows and whom it asks. All must be given, but Keys, Heads
-// and Ready.
+// Config is what the portal shows and whom it asks. All must be given, but Keys,
+// Repository, Updates and Ready.
 type Config struct {
 	URL     string // how visitors reach the portal, without a slash at the end
 	Version string // of this program
@@ -76,8 +76,13 @@ type Config struct {
 	// Keys are the key files that the vendor keeps for its people, who may then
 	// approve with a passphrase. It may be nil.
 	Keys release.Keys
-	// Heads are what update clients are offered; nil without an update repository.
-	Heads detection.Heads
+	// Repository is what update clients get; nil where none is kept.
+	Repository interface {
+		detection.Heads
+		release.Repository
+	}
+	// Updates serves its static files, at /repository/; it may be nil too.
+	Updates http.Handler
 	// Demo says on every page that this is a demonstration.
 	Demo bool
 	// Ready says why this process should not get requests now; nil is ready.
@@ -121,16 +126,17 @@ func build(cfg Config) (*portal, error) {
 		return nil, err
 	}
 	p := &portal{cfg: cfg, read: &record.Reader{DB: cfg.DB, Ledger: cfg.Ledger, Trust: cfg.Trust}}
-	p.meter = newMeter(p.read)
+	p.meter = newMeter(p.read, cfg.Repository, cfg.Now)
 	p.frame = &frame.Frame{Vendor: p.vendor, Fingerprint: p.fingerprint, Log: cfg.Log, Now: cfg.Now, Visitor: p.visitor,
 		Origins: browser.Sources(trust.Policy), Demo: cfg.Demo, Count: p.meter.count}
 	if err := p.frame.Ready(); err != nil {
 		return nil, err
 	}
-	bases := &detection.Room{Read: p.read, Blobs: cfg.Blobs, Heads: cfg.Heads}
+	bases := &detection.Room{Read: p.read, Blobs: cfg.Blobs, Heads: cfg.Repository}
 	rooms := []interface{ Routes() []frame.Route }{
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
-		&release.Room{Office: cfg.Releases, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys, Bases: bases},
+		&release.Room{Office: cfg.Releases, Advisories: cfg.Advisories, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys, Bases: bases,
+			Repository: cfg.Repository, Rule: func(product, channel string) (programme.Rule, bool) { return cfg.Programme().RuleFor(product, channel) }},
 		bases,
 		&advisory.Room{Office: cfg.Advisories, Guard: cfg.Guard, Read: p.read, Programme: cfg.Programme, URL: cfg.URL, Address: cfg.Address},
 		&check.Room{Log: cfg.Ledger, Bundles: cfg.Releases, URL: cfg.URL, Script: browser.Script},
@@ -165,15 +171,22 @@ func (p *portal) handler() (http.Handler, error) {
 	mux.Handle("GET /assets/", p.frame.Assets())
 	mux.Handle(door.Prefix, p.cfg.Door.Handler())
 	mux.Handle("/", p.frame.Missing())
-	// The log is the same for everybody: it is served before anybody is asked who
-	// he is, so that caches may keep it.
+	// The log and the updates are the same for everybody: they are served before
+	// anybody is asked who he is, so that caches may keep them.
 	files, pages := http.StripPrefix("/log", p.cfg.LogFiles), p.frame.Guard(p.cfg.Door.Wrap(mux))
+	updates := http.NotFoundHandler()
+	if p.cfg.Updates != nil {
+		updates = http.StripPrefix("/repository", p.cfg.Updates)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/log/") {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/log/"):
 			files.ServeHTTP(w, r)
-			return
+		case strings.HasPrefix(r.URL.Path, "/repository/"):
+			updates.ServeHTTP(w, r)
+		default:
+			pages.ServeHTTP(w, r)
 		}
-		pages.ServeHTTP(w, r)
 	}), nil
 }
 
@@ -198,6 +211,7 @@ func (p *portal) visitor(r *http.Request) frame.Visitor {
 		action, object string
 		frame.Link
 	}{
+		{"release:read-draft", "release:board", frame.Link{Href: "/work", Text: "Work"}},
 		{"report:read", "report:all", frame.Link{Href: "/security/reports", Text: "Reports"}},
 		{"person:list", "people:all", frame.Link{Href: "/account/people", Text: "People"}},
 		{"audit:read", "audit:trail", frame.Link{Href: "/audit", Text: "Audit"}},

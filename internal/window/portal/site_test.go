@@ -31,6 +31,7 @@ import (
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
 	"clerestory.dev/clerestory/internal/ledger/keyring"
+	"clerestory.dev/clerestory/internal/ledger/repository"
 	"clerestory.dev/clerestory/internal/office/advisory"
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal"
@@ -55,6 +56,7 @@ type site struct {
 	people     *passkey.Service
 	keys       *keyring.Ring
 	heads      []*update.Head
+	repository repository.Status
 	url        string
 	mu         sync.Mutex // guards vendor.Log, and now
 	now        time.Time
@@ -142,7 +144,7 @@ func newSite(t testing.TB) *site {
 	trust := v.Trust()
 	handler := must(portal.New(portal.Config{URL: s.url, Version: "test", DB: s.db, Blobs: blobs, Ledger: s, LogFiles: http.NotFoundHandler(),
 		Trust: func() (*verify.Trust, error) { return trust, nil }, Roots: func() ([][]byte, error) { return [][]byte{trust.File()}, nil }, Programme: func() *programme.Programme { return prog },
-		Releases: s.office, Advisories: s.advisories, Keys: s.keys, Heads: s, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
+		Releases: s.office, Advisories: s.advisories, Keys: s.keys, Repository: s, People: s.people, Door: in, Guard: guard, Trail: audit, Policies: func() *policy.Set { return rules },
 		Demo: true, Ready: func(context.Context) error { return s.ready }, Now: s.clock, Log: logger}))(t)
 	srv := httptest.NewUnstartedServer(handler)
 	srv.Listener.Close()

@@ -68,7 +68,7 @@ func TestADraftIsThereOnlyForThoseWhoMayReadIt(t *testing.T) {
 	}
 	boris := s.as("boris")
 	boris.get("/releases").says(t, "Drafts that wait for approval", "lantern 1.4.0")
-	boris.get(draft).says(t, "It has 1 of 2 approvals", "One more person has to approve it", "clerestory release approve lantern 1.4.0")
+	boris.get(draft).says(t, "It has 1 approval", "1 more approval by approver Who could give it: boris", "clerestory release approve lantern 1.4.0")
 	s.as("chidi").get("/audit?actor=boris&action=release:read-draft").says(t, "release:lantern/1.4.0", "approver-approves")
 }
 

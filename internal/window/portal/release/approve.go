@@ -90,19 +90,23 @@ func (m *Room) desk(r *frame.Request, rel *office.Release) (*desk, error) {
 	d.Asks, d.Action, d.Object = m.Touches.AsksTouch(r.Visitor.Person), approveAction, touchObject(rel)
 	who := r.Visitor.ID
 	decision := m.Guard.Decide(r.Visitor.Person, approveAction, approveObject(rel), nil)
-	holders, err := m.keysOf(r.Ctx(), rel.Statement.Product, who)
+	var err error
+	if d.Keys, err = m.keysOf(r.Ctx(), rel.Statement.Product, who); err != nil {
+		return nil, err
+	}
+	needs, err := m.Office.Missing(r.Ctx(), rel)
 	if err != nil {
 		return nil, err
 	}
-	d.Keys = holders.own
-	d.Who = and(slices.DeleteFunc(holders.others, func(h string) bool {
-		return h == rel.ProposedBy || slices.ContainsFunc(rel.Approvals, func(a office.Approval) bool { return a.Holder == h })
-	}))
+	able := approvalsBy(needs) // somebody whose approval ran out is among them again
+	d.Who = and(slices.DeleteFunc(slices.Clone(able), func(h string) bool { return h == who }))
 	switch {
 	case rel.ProposedBy == who:
 		d.Why = "You proposed it, and nobody approves their own proposal."
-	case slices.ContainsFunc(rel.Approvals, func(a office.Approval) bool { return a.Holder == who }):
+	case slices.ContainsFunc(rel.Approvals, func(a office.Approval) bool { return a.Holder == who }) && !slices.Contains(able, who):
 		d.Why = "You have approved exactly this text already."
+	case blocked(needs) != "":
+		d.Why = blocked(needs)
 	case !decision.Allowed:
 		d.Why = "You may not approve it: " + decision.Reason + "."
 	case len(d.Keys) == 0:
@@ -117,32 +121,21 @@ func (m *Room) desk(r *frame.Request, rel *office.Release) (*desk, error) {
 	return d, err
 }
 
-// holders are the keys that may approve a product.
-type holders struct {
-	own    []string // ids of the person's
-	others []string // everybody else who has one
-}
-
-func (m *Room) keysOf(ctx context.Context, product, person string) (holders, error) {
-	var found holders
+// keysOf are the ids of a person's keys that may approve a product.
+func (m *Room) keysOf(ctx context.Context, product, person string) ([]string, error) {
 	states, err := keyring.States(ctx, m.Read.DB)
 	if err != nil {
-		return found, err
+		return nil, err
 	}
+	var own []string
 	for _, st := range states {
 		covers := slices.Contains(st.Key.Products, product) || slices.Contains(st.Key.Products, "*")
-		if !st.Active || st.Key.Role != "approver" || !covers {
-			continue
-		}
-		if st.Key.Holder == person {
-			found.own = append(found.own, st.Key.KeyID)
-		} else if !slices.Contains(found.others, st.Key.Holder) {
-			found.others = append(found.others, st.Key.Holder)
+		if st.Active && st.Key.Role == "approver" && st.Key.Holder == person && covers {
+			own = append(own, st.Key.KeyID)
 		}
 	}
-	slices.Sort(found.own)
-	slices.Sort(found.others)
-	return found, nil
+	slices.Sort(own)
+	return own, nil
 }
 
 // keyFile finds the file of one of these keys that a passphrase opens.
@@ -180,10 +173,10 @@ func (m *Room) request(r *frame.Request) (*frame.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(keys.own) == 0 {
+	if len(keys) == 0 {
 		return nil, fault.Denied.New("no key of yours has the role approver for %s in the log", rel.Statement.Product)
 	}
-	file, err := requests(rel, keys.own, r.Now)[0].Format()
+	file, err := requests(rel, keys, r.Now)[0].Format()
 	if err != nil {
 		return nil, err
 	}
@@ -220,9 +213,9 @@ func (m *Room) approve(r *frame.Request) (*frame.Answer, error) {
 	if err := m.Guard.Allow(r.Ctx(), r.Visitor.Person, approveAction, approveObject(rel), nil); err != nil {
 		return nil, err
 	}
-	signer, err := m.signer(r, rel, d)
-	if err == nil && signer != nil {
-		_, err = m.Office.Approve(r.Ctx(), rel.Statement.Product, rel.Statement.Version, rel.PayloadHash, signer)
+	do, err := m.deed(r, rel, d)
+	if err == nil && do != nil {
+		err = do(r.Ctx())
 	}
 	if err == nil && len(frame.Problems(d.answer, d.secret, d.whole)) == 0 {
 		return &frame.Answer{SeeOther: path(rel.Statement.Product, rel.Statement.Version) + "#approvals"}, nil
@@ -243,9 +236,12 @@ func (m *Room) approve(r *frame.Request) (*frame.Answer, error) {
 	return a, err
 }
 
-// signer reads the form. It is nil when a field had a problem; an error is about
-// the whole.
-func (m *Room) signer(r *frame.Request, rel *office.Release, d *desk) (statement.Signer, error) {
+// deed is what adds the approval.
+type deed func(context.Context) error
+
+// deed reads the form and asks for the touch. It is nil when a field had a
+// problem; an error is about the whole.
+func (m *Room) deed(r *frame.Request, rel *office.Release, d *desk) (deed, error) {
 	d.way = cmp.Or(r.PostFormValue("way"), d.way) // reads the form, files too
 	if hash := r.PostFormValue("hash"); hash != rel.PayloadHash {
 		return nil, fault.Stale.New("the proposal is not the one that you looked at: look again; its hash is now %s", rel.PayloadHash)
@@ -253,7 +249,7 @@ func (m *Room) signer(r *frame.Request, rel *office.Release, d *desk) (statement
 	if d.Why != "" {
 		return nil, fault.Denied.New("%s", d.Why)
 	}
-	var given statement.Signer
+	var given deed
 	if d.way == byKey {
 		d.secret.Value = r.PostFormValue("passphrase")
 		defer func() { d.secret.Value = "" }() // a page never holds it
@@ -282,12 +278,21 @@ func (m *Room) signer(r *frame.Request, rel *office.Release, d *desk) (statement
 		d.secret.Problem = "This passphrase does not open your key " + d.KeyFile + "."
 		return nil, nil
 	}
-	return key, err
+	return m.signing(rel, key), err
+}
+
+// signing signs the text that the person saw.
+func (m *Room) signing(rel *office.Release, key statement.Signer) deed {
+	return func(ctx context.Context) error {
+		_, err := m.Office.Approve(ctx, rel.Statement.Product, rel.Statement.Version, rel.PayloadHash, key)
+		return err
+	}
 }
 
 // readAnswer checks an uploaded signing response against the requests that this
-// person could have got.
-func (m *Room) readAnswer(r *frame.Request, rel *office.Release, d *desk) statement.Signer {
+// person could have got here. One to a request that the command line made is for
+// the office to judge, if it is by the person's own key.
+func (m *Room) readAnswer(r *frame.Request, rel *office.Release, d *desk) deed {
 	text, err := upload(r, "answer")
 	if err != nil || len(text) == 0 {
 		d.answer.Problem = "Choose the signing response that clerestory sign wrote."
@@ -318,10 +323,16 @@ func (m *Room) readAnswer(r *frame.Request, rel *office.Release, d *desk) statem
 			d.answer.Problem = sentence(err.Error())
 			return nil
 		}
-		return signed{sig}
+		return m.signing(rel, signed{sig})
 	}
-	d.answer.Problem = "It answers another request: of another version, another text, another person, or one that is over. Take the request from this page again."
-	return nil
+	if !slices.Contains(d.Keys, a.KeyID) {
+		d.answer.Problem = "It is by another key than yours: everybody approves in the own name."
+		return nil
+	}
+	return func(ctx context.Context) error {
+		_, err := m.Office.Assemble(ctx, rel.Statement.Product, rel.Statement.Version, []*signing.Response{a})
+		return err
+	}
 }
 
 // signed is a key that has signed already: it answers with what it gave.

@@ -13,10 +13,10 @@ package release
 import (
 	"context"
 	"os"
-	"strings"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/programme"
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
 	"clerestory.dev/clerestory/internal/ledger/signing"
@@ -36,6 +36,14 @@ type Office interface {
 	Bundle(ctx context.Context, sha string) ([]byte, error)
 	// Approve adds a person's signature to the proposal with this hash.
 	Approve(ctx context.Context, product, version, payloadHash string, signer statement.Signer) (*office.Release, error)
+	// Assemble adds answers to signing requests that the office has handed out.
+	Assemble(ctx context.Context, product, version string, answers []*signing.Response) (*office.Release, error)
+	// Missing is what a release waits for; Board is all that anybody waits for.
+	Missing(context.Context, *office.Release) ([]office.Need, error)
+	Board(ctx context.Context, person string) ([]office.Waiting, error)
+	Gates(ctx context.Context, product string, files []office.File, sbom string, names []string) ([]office.Gate, error)
+	Afterwards(context.Context, *office.Release) (office.Afterwards, error)
+	Steps(context.Context, *office.Release) ([]office.Step, error)
 }
 
 // Blobs hands out files by hash, verified.
@@ -57,9 +65,15 @@ type Room struct {
 	Guard  Guard
 	Read   *record.Reader
 	URL    string // the portal's own
+	// Advisories finds the advisories that name a release; nil shows none.
+	Advisories Advisories
 	// Touches and Keys may be nil.
 	Touches Touches
 	Keys    Keys
+	// Rule is the rule in force for a channel of a product.
+	Rule func(product, channel string) (programme.Rule, bool)
+	// Repository is what update clients get; nil where there is none.
+	Repository Repository
 	// Bases tells what changed in a release that is a detection base.
 	Bases *detection.Room
 }
@@ -76,6 +90,7 @@ const (
 func (m *Room) Routes() []frame.Route {
 	const one = "/releases/{product}/{version}"
 	return []frame.Route{
+		{Method: "GET", Path: "/work", Formats: []string{"json", "csv"}, Summary: "What waits for you, oldest deadline first, and what waits for others", Data: Work{}, Staff: true, Serve: m.board},
 		{Method: "GET", Path: "/releases", Formats: []string{"json", "csv"}, Summary: "Releases, newest first; for those who may read them, drafts too", Data: List{},
 			Query: []frame.Param{{Name: "product", Hint: "id of a product"}, {Name: "before", Hint: "cursor: the id that next gave"}}, Serve: m.list},
 		{Method: "GET", Path: one, Formats: []string{"json", "csv"}, Summary: "One release: files, provenance, approvals, state; .csv lists the files", Data: Detail{}, Serve: m.show},
@@ -151,10 +166,8 @@ func stateTone(state string) (tone, word string) {
 		return "warn", "Waiting for witnesses"
 	case office.Revoked:
 		return "bad", "Revoked"
-	case office.Drafted, office.Proposed:
-		return "warn", "Draft"
 	}
-	return "warn", strings.ToUpper(state[:1]) + state[1:]
+	return "warn", capital(state)
 }
 
 func path(product, version string) string { return "/releases/" + product + "/" + version }

@@ -31,7 +31,12 @@ type Detail struct {
 	Rebuilds    []Build    `json:"rebuilds"` // by others, of the same bytes
 	SBOM        File       `json:"sbom"`
 	Revoked     *Revoked   `json:"revoked,omitempty"`
+	Advisories  []Warning  `json:"advisories"`
 	Compared    *Compared  `json:"compared,omitempty"` // of proposals
+	Missing     []Need     `json:"missing"`            // what it waits for
+	Gates       []Gate     `json:"gates,omitempty"`    // of proposals
+	Emergency   *Emergency `json:"emergency,omitempty"`
+	Steps       []Step     `json:"steps"`
 }
 
 // File is a released file.
@@ -46,6 +51,15 @@ type Approval struct {
 	Holder string    `json:"holder"`
 	KeyID  string    `json:"keyid"`
 	At     time.Time `json:"at"`
+}
+
+// Step is a change of the release's state; only staff see who took it.
+type Step struct {
+	From string    `json:"from"`
+	To   string    `json:"to"`
+	By   string    `json:"by,omitempty"`
+	Why  string    `json:"why"`
+	At   time.Time `json:"at"`
 }
 
 // Source is where the release came from.
@@ -77,6 +91,7 @@ type Revoked struct {
 type detail struct {
 	Detail
 	url    string
+	now    time.Time
 	hidden int // files that are not on the page
 	sight  *signing.Sight
 	desk   *desk
@@ -101,7 +116,7 @@ func (m *Room) answer(r *frame.Request, rel *office.Release, desk *desk) (*frame
 	if err != nil {
 		return nil, err
 	}
-	page := detail{Detail: *d, url: m.URL, desk: desk}
+	page := detail{Detail: *d, url: m.URL, now: r.Now, desk: desk}
 	if n := len(d.Files) - filesShown; n > 0 {
 		page.Files, page.hidden = d.Files[:filesShown], n
 	}
@@ -140,6 +155,9 @@ func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
 	if d.Approvals, err = m.approvals(r, rel); err != nil {
 		return nil, err
 	}
+	if d.Advisories, err = warnings(r, m.Advisories, m.Read, rel); err != nil {
+		return nil, err
+	}
 	if d.Source, err = m.source(r, st.Source); err != nil {
 		return nil, err
 	}
@@ -154,7 +172,26 @@ func (m *Room) detail(r *frame.Request, rel *office.Release) (*Detail, error) {
 			return nil, err
 		}
 	}
+	if err := m.process(r.Ctx(), rel, d); err != nil {
+		return nil, err
+	}
+	if err := m.steps(r, rel, d); err != nil {
+		return nil, err
+	}
 	return d, m.revoked(r, rel, d)
+}
+
+func (m *Room) steps(r *frame.Request, rel *office.Release, d *Detail) error {
+	all, err := m.Office.Steps(r.Ctx(), rel)
+	d.Steps = []Step{}
+	for _, s := range all {
+		x := Step{string(s.From), string(s.To), s.By, s.Why, s.At}
+		if !r.Visitor.SignedIn() {
+			x.By = ""
+		}
+		d.Steps = append(d.Steps, x)
+	}
+	return err
 }
 
 // approvals of a published release are the good signatures in the log, not what

@@ -1,7 +1,6 @@
 package release
 
 import (
-	"fmt"
 	"net/url"
 	paths "path"
 	"strings"
@@ -28,11 +27,10 @@ func and(names []string) string {
 	return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
-func missingWords(n int) string {
-	if n == 1 {
-		return "One more person has to approve it."
-	}
-	return fmt.Sprintf("%d more people have to approve it.", n)
+// word is a state as a title says it.
+func word(state string) string {
+	_, w := stateTone(state)
+	return strings.ToLower(w)
 }
 
 // fileURL is the address of a file or bundle: every part escaped, slashes kept.
