@@ -14,7 +14,9 @@ import (
 	"syscall"
 )
 
-// Points are all named moments, in the order in which a statement meets them.
+// Points are the moments that every statement meets, in their order. Rooms have
+// their own beside them: "release.signed" is between a release's last signature
+// and the log.
 var Points = []string{
 	"store.before-commit", // domain row and statement written, not committed
 	"store.committed",     // durable, caller not told yet

@@ -27,6 +27,7 @@ type room struct {
 	*release.Service
 	vendor *verifytest.Vendor
 	t      *testing.T
+	people *strings.Replacer // what changed about the programme's people
 }
 
 // log is the vendor's log in memory as the room sees it: what was said in the
@@ -88,7 +89,7 @@ func service(t *testing.T, v *verifytest.Vendor, db *store.DB) *room {
 	return &room{&release.Service{
 		DB: db, Blobs: blobs, Ledger: &log{vendor: v, db: db}, Now: func() time.Time { return v.Now },
 		Roots: func() ([][]byte, error) { return [][]byte{v.TrustFile()}, nil },
-	}, v, t}
+	}, v, t, strings.NewReplacer()}
 }
 
 var source = release.Source{Repository: "https://lantern.example/src", Commit: verifytest.Commit, Tree: verifytest.Tree, Files: 3, Time: time.Date(2026, 2, 28, 9, 0, 0, 0, time.UTC)}

@@ -52,7 +52,7 @@ security:
 // apply puts a programme in force.
 func (r *room) apply(rules string) {
 	r.t.Helper()
-	p, err := programme.Read(fstest.MapFS{"programme.yaml": {Data: []byte(programmeText(rules))}, "about.md": {Data: []byte("# About\n")}})
+	p, err := programme.Read(fstest.MapFS{"programme.yaml": {Data: []byte(r.people.Replace(programmeText(rules)))}, "about.md": {Data: []byte("# About\n")}})
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -53,7 +53,12 @@ func MakeSBOM(binary io.ReaderAt, name, version string, at time.Time) ([]byte, e
 		components = append(components, c)
 	}
 	bom.Components = &components
-	// The serial number follows from the content, so that the bytes do.
+	return sealSBOM(bom)
+}
+
+// sealSBOM encodes with a serial number that follows from the content, so that
+// the bytes do.
+func sealSBOM(bom *cdx.BOM) ([]byte, error) {
 	bom.SerialNumber = ""
 	raw, err := encodeSBOM(bom)
 	if err != nil {
