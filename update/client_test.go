@@ -249,3 +249,58 @@ func TestAnOfferThatIsStoppedAtOnceIsNotTaken(t *testing.T) {
 	update(t, c)
 	holds(t, c, "1.1.0", lantern("two"))
 }
+
+func TestAVersionThatWasDeletedIsInstalledAgain(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	c := m.client()
+	update(t, c)
+	if err := os.RemoveAll(c.versions("1.0.0")); err != nil {
+		t.Fatal(err)
+	}
+	if r := update(t, c); !r.Updated || len(r.Notes) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	holds(t, c, "1.0.0", lantern("one"))
+}
+
+func TestWatchGoesOnAfterAFailureUntilItIsStopped(t *testing.T) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	m.files["metadata/timestamp.json"], m.files["kept"] = nil, m.files["metadata/timestamp.json"]
+	c := m.client()
+	ctx, stop := context.WithCancel(context.Background())
+	var told []string
+	err := c.Watch(ctx, 5*time.Millisecond, func(r *Result, err error) {
+		told = append(told, string(CodeOf(err))+r.Version)
+		m.mu.Lock()
+		m.files["metadata/timestamp.json"] = m.files["kept"]
+		m.mu.Unlock()
+		if len(told) == 3 {
+			stop()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || !slices.Equal(told, []string{"malformed", "1.0.0", "1.0.0"}) {
+		t.Fatal(err, told)
+	}
+}
+
+func TestWhatCanNotWorkIsRefusedAtOnce(t *testing.T) {
+	m := newMirror(t)
+	for why, change := range map[string]func(*Config){
+		"no trust":          func(cfg *Config) { cfg.Trust = []byte("{}") },
+		"no folder":         func(cfg *Config) { cfg.Dir = "" },
+		"no repository":     func(cfg *Config) { cfg.Repo = "" },
+		"an odd scheme":     func(cfg *Config) { cfg.Repo = "ftp://updates.example" },
+		"a far file":        func(cfg *Config) { cfg.Repo = "file://server/share" },
+		"no product":        func(cfg *Config) { cfg.Product = "" },
+		"a product's path":  func(cfg *Config) { cfg.Product = "../x" },
+		"fewer than nobody": func(cfg *Config) { cfg.Policy.Builders = -1 },
+	} {
+		cfg := Config{Trust: m.files["metadata/1.root.json"], Repo: m.server.URL, Dir: t.TempDir(), Product: "lantern", Channel: "stable"}
+		change(&cfg)
+		if _, err := New(cfg); err == nil {
+			t.Error(why)
+		}
+	}
+}

@@ -118,6 +118,10 @@ func (r *run) recover(ctx context.Context) error {
 }
 
 func (r *run) setCurrent(version string) error {
+	if _, err := os.Stat(r.c.versions(version)); version != "" && errors.Is(err, fs.ErrNotExist) {
+		r.note("version %s was in place, but its folder is gone", version)
+		version = ""
+	}
 	if r.current = r.m.Versions[version]; r.current == nil && version != "" {
 		return refuse(Disk, "version %s is in place, but this client did not put it there", version)
 	}
