@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -150,7 +151,12 @@ func printReplay(t *terminal, r *detection.Report) {
 		}
 		t.printf("%s  %-24s %8d files, %d bytes; detected before %d, now %d\n", kind, line(c.Name), c.Files, c.Bytes, c.DetectedOld, c.DetectedNew)
 	}
-	printMatches(t, "would newly match", green, res.NewMatches, res.Numbers["newMatches"])
+	clean := map[string]bool{} // a new match there is told below
+	for _, c := range res.Corpora {
+		clean[c.Name] = !c.Known
+	}
+	better := slices.DeleteFunc(slices.Clone(res.NewMatches), func(m detection.Match) bool { return clean[m.Corpus] })
+	printMatches(t, "would newly match", green, better, int64(len(better)))
 	printMatches(t, "would no longer match", amber, res.GoneMatches, res.Numbers["goneMatches"])
 	printMatches(t, "false positive", red, res.FalsePositives, res.Numbers["falsePositives"])
 	printMatches(t, "no longer detected", red, res.LostFiles, res.Numbers["lostFiles"])
