@@ -36,6 +36,8 @@ func facts(s *statement.Statement) ([]Fact, string) {
 		return of(s, &statement.Release{}, releaseFacts)
 	case statement.BuildType:
 		return of(s, &statement.Build{}, buildFacts)
+	case statement.TestResultType:
+		return of(s, &statement.TestResult{}, testFacts)
 	case statement.SourceType:
 		return of(s, &statement.Source{}, sourceFacts)
 	case statement.KeyType:
@@ -114,6 +116,46 @@ func buildFacts(b *statement.Build) []Fact {
 	}
 	if len(parts) > 0 {
 		all = append(all, Fact{"Made from", parts})
+	}
+	return all
+}
+
+func testFacts(t *statement.TestResult) []Fact {
+	c := t.Clerestory
+	all := []Fact{text("Gate", t.Gate()), text("Result", t.Result)}
+	if c.Product != "" {
+		all = append(all, text("Product", c.Product))
+	}
+	var with []Part
+	for _, r := range t.Configuration[1:] {
+		with = append(with, Part{Text: firstOf(r.Name, r.URI)})
+		for _, digest := range sorted(r.Digest) {
+			with = append(with, Part{Hash: digest})
+		}
+	}
+	if len(with) > 0 {
+		all = append(all, Fact{"Run with", with})
+	}
+	for _, l := range []struct {
+		name  string
+		tests []string
+	}{{"Failed", t.FailedTests}, {"Warned", t.WarnedTests}, {"Passed", t.PassedTests}} {
+		var parts []Part
+		for _, name := range l.tests {
+			parts = append(parts, Part{Text: name})
+		}
+		if len(parts) > 0 {
+			all = append(all, Fact{l.name, parts})
+		}
+	}
+	for name, n := range sorted(c.Numbers) {
+		all = append(all, text(name, fmt.Sprint(n)))
+	}
+	if sum := c.Report.Digest["sha256"]; sum != "" {
+		all = append(all, hash("Full report", sum))
+	}
+	if c.At != "" {
+		all = append(all, when("Stated", c.At))
 	}
 	return all
 }
