@@ -79,7 +79,7 @@ type demoResult struct {
 	Seconds     float64        `json:"seconds"`
 }
 
-// Run tells the story in four steps.
+// Run tells the story in five steps.
 func (c *demoCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 	if c.Folder = cli.Dir; c.Folder == "" {
 		c.Folder = demoDir()
@@ -115,6 +115,9 @@ func (d *demo) story(ctx context.Context) error {
 	if err := d.stranger(ctx); err != nil {
 		return err
 	}
+	if err := d.base(ctx); err != nil {
+		return err
+	}
 	d.made.Seconds = time.Since(d.began).Seconds()
 	if d.cmd.JSON {
 		out := &terminal{in: d.term.in, out: os.Stdout, err: d.term.err}
@@ -126,7 +129,7 @@ func (d *demo) story(ctx context.Context) error {
 		return nil
 	}
 	d.farewell()
-	return serve(ctx, d.home, d.db, d.writer, d.term)
+	return serve(ctx, d.home, d.db, d.writer, d.passphrase, d.term)
 }
 
 // step prints what was done, with the time since the start.
@@ -223,7 +226,7 @@ func (d *demo) begin(ctx context.Context) error {
 	defer os.RemoveAll(keysDir)
 	d.home, err = found(ctx, founding{
 		dir: d.cmd.Folder, passphrase: secret, rootPassphrase: secret, workFactor: 8, origin: "clerestory.demo/log", rootKeys: 3, rootNeed: 2,
-		machines: []string{"rebuilder"},
+		machines: []string{"rebuilder", "tester"},
 		config:   config{Listen: d.cmd.Listen, URL: url, Database: "clerestory.db", PassphraseFile: "passphrase", UnsafeDemoIdentities: true},
 		policy:   func(vkey string) (string, error) { return demoPolicy(keysDir, vkey, url) },
 		folder: func(dir string) error {
@@ -376,7 +379,7 @@ func (d *demo) open(ctx context.Context, trust *verify.Trust) (err error) {
 // farewell says where it is, who can sign in, and what is worth trying.
 func (d *demo) farewell() {
 	t := d.term
-	d.title(4, "The portal")
+	d.title(5, "The portal")
 	t.printf("%s   (everybody may read it; stop with Ctrl-C)\nSign in with one click as ada, boris, chidi, dana or eve: %s/demo-identities\n\nWorth trying:\n", t.style(bold, d.made.Portal), d.made.Portal)
 	program := filepath.Join(filepath.Dir(d.made.Artifact), filepath.Base(d.made.Artifact))
 	for _, c := range []string{

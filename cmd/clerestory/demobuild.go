@@ -143,7 +143,7 @@ func (d *demo) propose(ctx context.Context, w *releaseWork, src release.Source) 
 	d.made.Reproduced = true
 	d.step("the two builds have the same bytes")
 	p := &proposal{work: w, cmd: &releaseProposeCmd{Product: demoProduct, Version: d.made.Version, Files: []string{binary}}}
-	sbom, err := p.bill(ctx, src)
+	sbom, err := p.bill(ctx, src, []release.File{first})
 	if err != nil {
 		return nil, err
 	}
@@ -159,6 +159,7 @@ func (d *demo) propose(ctx context.Context, w *releaseWork, src release.Source) 
 }
 
 func (d *demo) approveAndPublish(ctx context.Context, w *releaseWork, rel *release.Release) (*release.Release, error) {
+	product, version := rel.Statement.Product, rel.Statement.Version
 	for _, person := range []string{"boris", "chidi"} {
 		if slices.ContainsFunc(rel.Approvals, func(a release.Approval) bool { return a.Holder == person }) {
 			continue
@@ -167,7 +168,7 @@ func (d *demo) approveAndPublish(ctx context.Context, w *releaseWork, rel *relea
 		if err != nil {
 			return nil, err
 		}
-		if rel, err = w.Approve(ctx, demoProduct, d.made.Version, rel.PayloadHash, key); err != nil {
+		if rel, err = w.Approve(ctx, product, version, rel.PayloadHash, key); err != nil {
 			return nil, err
 		}
 		d.step("%s approved with key %s…", person, key.KeyID()[:16])
@@ -176,7 +177,7 @@ func (d *demo) approveAndPublish(ctx context.Context, w *releaseWork, rel *relea
 	if err != nil {
 		return nil, err
 	}
-	if rel, err = w.Publish(ctx, demoProduct, d.made.Version, key); err != nil {
+	if rel, err = w.Publish(ctx, product, version, key); err != nil {
 		return nil, err
 	}
 	d.step("published as entry %d", rel.Entry)

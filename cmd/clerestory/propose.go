@@ -24,7 +24,7 @@ type releaseProposeCmd struct {
 	Revision string            `default:"HEAD" help:"The commit that the files were built from."`
 	Builder  string            `default:"https://clerestory.dev/builder/by-hand/v1" help:"URI of the build platform."`
 	Param    map[string]string `help:"Parameters of the build as name=value, for the provenance."`
-	SBOM     string            `type:"existingfile" help:"A CycloneDX JSON file (default: made from the first Go binary)."`
+	SBOM     string            `type:"existingfile" help:"A CycloneDX JSON file (default: made from the first Go binary, or else the list of files)."`
 	Notes    string            `help:"What changed, for people."`
 	// Emergency goes the emergency path of the rule; everybody reads why.
 	Emergency string `help:"Why this can not wait, for everybody to read: goes the emergency path of the channel's rule."`
@@ -81,7 +81,7 @@ func (p *proposal) make(ctx context.Context) (*release.Release, error) {
 	if err != nil {
 		return nil, err
 	}
-	sbom, err := p.bill(ctx, src)
+	sbom, err := p.bill(ctx, src, files)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +139,8 @@ func (p *proposal) storeFiles(ctx context.Context) ([]release.File, error) {
 
 // bill stores the bill of materials, after it was checked against every Go
 // binary of the release.
-func (p *proposal) bill(ctx context.Context, src release.Source) (release.File, error) {
-	text, err := p.billText(src)
+func (p *proposal) bill(ctx context.Context, src release.Source, files []release.File) (release.File, error) {
+	text, err := p.billText(src, files)
 	if err != nil {
 		return release.File{}, err
 	}
@@ -165,7 +165,9 @@ func (p *proposal) bill(ctx context.Context, src release.Source) (release.File, 
 	return p.work.Store(ctx, p.cmd.Product+"-"+p.cmd.Version+".cdx.json", strings.NewReader(string(text)))
 }
 
-func (p *proposal) billText(src release.Source) ([]byte, error) {
+// billText is the file that was given, what the first Go binary says of itself, or
+// else the list of the files.
+func (p *proposal) billText(src release.Source, files []release.File) ([]byte, error) {
 	if p.cmd.SBOM != "" {
 		b, err := os.ReadFile(p.cmd.SBOM)
 		if err != nil {
@@ -173,7 +175,6 @@ func (p *proposal) billText(src release.Source) ([]byte, error) {
 		}
 		return b, nil
 	}
-	var last error
 	for _, path := range p.cmd.Files {
 		f, err := os.Open(path)
 		if err != nil {
@@ -184,7 +185,6 @@ func (p *proposal) billText(src release.Source) ([]byte, error) {
 		if err == nil {
 			return text, nil
 		}
-		last = err
 	}
-	return nil, last
+	return release.ListFiles(files, p.cmd.Product, p.cmd.Version, src.Time)
 }

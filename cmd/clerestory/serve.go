@@ -20,6 +20,7 @@ import (
 	"clerestory.dev/clerestory/internal/gate/passkey"
 	"clerestory.dev/clerestory/internal/gate/policy"
 	"clerestory.dev/clerestory/internal/ledger/log"
+	"clerestory.dev/clerestory/internal/ledger/repository"
 	"clerestory.dev/clerestory/internal/ledger/tile"
 	"clerestory.dev/clerestory/internal/window/portal"
 	"clerestory.dev/clerestory/verify"
@@ -47,13 +48,13 @@ func (c *serveCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(serve(ctx, h, db, w, t), w.Close())
+		return errors.Join(serve(ctx, h, db, w, passphrase, t), w.Close())
 	})
 }
 
 // serve is the running server: custody and ledger are open, it staffs the
 // offices, opens the window, waits, and closes in reverse.
-func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *terminal) error {
+func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, passphrase []byte, t *terminal) error {
 	logger := slog.New(slog.NewTextHandler(t.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	now, err := readInForce(ctx, h, db)
 	if err != nil {
@@ -77,6 +78,10 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 	if err != nil {
 		return err
 	}
+	updates, err := h.serveUpdates(ctx, db, passphrase, logger)
+	if err != nil {
+		return err
+	}
 	handler, err := portal.New(portal.Config{
 		URL: h.config.URL, Version: version(), DB: db, Blobs: releases.Blobs, Ledger: &staticLog{h, db}, LogFiles: tile.Handler(h.logDir()),
 		Trust:      func() (*verify.Trust, error) { return now.Load().trust, nil },
@@ -84,8 +89,9 @@ func serve(ctx context.Context, h *home, db *store.DB, w *log.Writer, t *termina
 		Programme:  func() *programme.Programme { return now.Load().programme },
 		Advisories: h.advisories(db, releases), Address: address,
 		Releases: releases, Keys: h.keys(), People: people, Door: entrance, Guard: guard, Trail: trail,
-		Policies: func() *policy.Set { return now.Load().policies },
-		Demo:     h.config.UnsafeDemoIdentities, Ready: ready(w), Now: time.Now, Log: logger,
+		Policies:   func() *policy.Set { return now.Load().policies },
+		Repository: updates, Updates: repository.Handler(updates.Dir),
+		Demo: h.config.UnsafeDemoIdentities, Ready: ready(w), Now: time.Now, Log: logger,
 	})
 	if err != nil {
 		return err
