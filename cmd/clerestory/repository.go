@@ -25,6 +25,7 @@ type repositoryCmd struct {
 	Halt     repositoryHaltCmd     `cmd:"" help:"Stop an offer, at once: who has it keeps it, nobody else gets it."`
 	Resume   repositoryResumeCmd   `cmd:"" help:"Go on with a halted offer."`
 	Withdraw repositoryWithdrawCmd `cmd:"" help:"Take a version out of the channel and tell who has it why."`
+	Health   repositoryHealthCmd   `cmd:"" help:"Count what clients report of a version; too many failures halt it."`
 	Stage    repositoryStageCmd    `cmd:"" help:"Write signing requests for all that was decided."`
 	Assemble repositoryAssembleCmd `cmd:"" help:"Take signing responses; with enough of them, clients see what was decided."`
 	Publish  repositoryPublishCmd  `cmd:"" help:"Stage, sign with the keys in this folder, and assemble, in one go."`

@@ -118,7 +118,9 @@ type repositoryResumeCmd struct{ offerArgs }
 
 // Run resumes.
 func (c *repositoryResumeCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	return decide(ctx, cli, t, func(s *repository.Service) (*update.Head, error) { return s.Resume(ctx, c.Product, c.Channel, c.Version) })
+	return decide(ctx, cli, t, func(s *repository.Service) (*update.Head, error) {
+		return s.Resume(ctx, c.Product, c.Channel, c.Version)
+	})
 }
 
 type repositoryWithdrawCmd struct {
@@ -207,6 +209,33 @@ func printHead(t *terminal, h *update.Head) {
 	for _, w := range h.Revoked {
 		t.printf("  %-16s %s: %s\n", w.Version, t.style(red, "withdrawn"), line(w.Reason))
 	}
+}
+
+type repositoryHealthCmd struct {
+	offerArgs
+	OK     int64 `name:"ok" help:"How many more clients reported that they are well after installing it."`
+	Failed int64 `help:"How many more reported that they failed."`
+}
+
+// Run counts reports; too many failures halt the offer at once.
+func (c *repositoryHealthCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withRepository(ctx, cli, t, func(_ *home, _ *store.DB, s *repository.Service, _ []byte) error {
+		r, err := s.Health(ctx, c.Product, c.Channel, c.Version, c.OK, c.Failed)
+		if err != nil {
+			return err
+		}
+		t.printf("%s %s: %d well, %d failed\n", c.Product, c.Version, r.OK, r.Failed)
+		if !r.Halted {
+			return nil
+		}
+		t.printf("%s\n", t.style(red, "halted: too many failed"))
+		if len(s.Online) > 0 {
+			if _, err := s.Renew(ctx); err != nil {
+				return err
+			}
+		}
+		return toPublish(t)
+	})
 }
 
 type repositoryStatusCmd struct {

@@ -73,42 +73,50 @@ func (s *Service) makeDir(dir string) error {
 }
 
 // place copies a blob to where clients look for it, in constant memory. Its name
-// carries its hash, so what is there already is right.
-func (s *Service) place(name, sha string, size int64) error {
-	to := s.file(name)
-	if info, err := os.Stat(to); err == nil && info.Size() == size {
-		return nil
+// carries its hash, so what is there already is right. The caller syncs the
+// folder that it is in, and is told whether that is needed.
+func (s *Service) place(name, sha string, size int64) (placed bool, err error) {
+	if s.isThere(name, int(size)) {
+		return false, nil
 	}
+	to := s.file(name)
 	if err := s.makeDir(filepath.Dir(to)); err != nil {
-		return err
+		return false, err
 	}
 	in, err := s.Blobs.Open(sha)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer in.Close()
 	out, err := os.CreateTemp(filepath.Dir(to), ".new-")
 	if err != nil {
-		return fault.Unavailable.New("publishing %s: %w", name, err)
+		return false, fault.Unavailable.New("publishing %s: %w", name, err)
 	}
 	defer os.Remove(out.Name()) // gone after the rename
 	defer out.Close()
 	sum := sha256.New()
 	n, err := io.Copy(io.MultiWriter(out, sum), in)
 	if err != nil {
-		return fault.Unavailable.New("publishing %s: %w", name, err)
+		return false, fault.Unavailable.New("publishing %s: %w", name, err)
 	}
 	if n != size || hex.EncodeToString(sum.Sum(nil)) != sha {
-		return fault.Tampered.New("publishing %s: the stored bytes are not those that were released", name)
+		return false, fault.Tampered.New("publishing %s: the stored bytes are not those that were released", name)
 	}
 	err = errors.Join(out.Chmod(0o644), out.Sync())
 	if err == nil {
 		err = os.Rename(out.Name(), to)
 	}
-	if err = errors.Join(err, atomicfile.SyncDir(filepath.Dir(to))); err != nil {
-		return fault.Unavailable.New("publishing %s: %w", name, err)
+	if err != nil {
+		return false, fault.Unavailable.New("publishing %s: %w", name, err)
 	}
-	return nil
+	return true, nil
+}
+
+// isThere tells whether a file is there with its size. Names that carry a number
+// or a hash have one content.
+func (s *Service) isThere(name string, size int) bool {
+	info, err := os.Stat(s.file(name))
+	return err == nil && info.Mode().IsRegular() && info.Size() == int64(size)
 }
 
 // newestFile is the highest number of a role's metadata in the folder, or 0.

@@ -17,6 +17,10 @@ import (
 // maxBundle bounds a bundle, in bytes.
 const maxBundle = 16 << 20
 
+// tooSmall is the size of files, in bytes, that get no deltas: naming one costs a
+// client more than it saves.
+const tooSmall = 4 << 10
+
 // shortcuts is how many of a channel's newest offers keep their deltas: clients
 // of older rings take the full file.
 const shortcuts = 3
@@ -172,7 +176,7 @@ func (s *Service) delta(ctx context.Context, r Release, f File, old update.File,
 		t.sha256, t.size = sha, size
 		return t, nil
 	}
-	if old.Size > limit || f.Size > limit || old.Size == 0 || f.Size == 0 {
+	if old.Size > limit || f.Size > limit || old.Size == 0 || f.Size < tooSmall {
 		return t, nil
 	}
 	from, err := s.read(old.SHA256, limit)

@@ -5,12 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
 	"github.com/secure-systems-lab/go-securesystemslib/cjson"
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
+	"clerestory.dev/clerestory/internal/base/atomicfile"
 	"clerestory.dev/clerestory/internal/base/crash"
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
@@ -96,7 +98,11 @@ func (s *Service) next(ctx context.Context) (*edition, error) {
 	if err := s.stops(ctx, e); err != nil {
 		return nil, err
 	}
-	if err := s.date(ctx, e, int64(len(e.roots)) > newest); err != nil || len(e.fresh) == 0 {
+	there, err := s.readTimestamp()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.date(ctx, e, there == nil || int64(len(e.roots)) > newest); err != nil || len(e.fresh) == 0 {
 		return nil, err
 	}
 	return e, nil
@@ -122,7 +128,8 @@ func (s *Service) takeStage(ctx context.Context, e *edition) error {
 	if err != nil || len(p.Waiting) > 0 {
 		return err
 	}
-	if err := s.void(ctx, stage); errors.Is(err, fault.Stale) {
+	// What can not be published now must not keep the rest from being renewed.
+	if err := s.void(ctx, stage); errors.Is(err, fault.Stale) || errors.Is(err, fault.Conflict) {
 		return nil
 	} else if err != nil {
 		return err
@@ -154,11 +161,11 @@ func (e *edition) add(name string, version int64, expires time.Time, f interface
 }
 
 // date makes snapshot and timestamp where they are due; else there is no edition.
-func (s *Service) date(ctx context.Context, e *edition, newRoot bool) error {
+func (s *Service) date(ctx context.Context, e *edition, changed bool) error {
 	p, now := s.Policy.filled(), s.now()
 	due := func(name string, life time.Duration) bool {
 		old := e.files[name]
-		return old == nil || len(e.fresh) > 0 || newRoot || old.expires.Sub(now) < life/2
+		return old == nil || len(e.fresh) > 0 || changed || old.expires.Sub(now) < life/2
 	}
 	if due(metadata.SNAPSHOT, p.Snapshot) {
 		snapshot := metadata.Snapshot(now.Add(p.Snapshot))
@@ -226,15 +233,28 @@ func (s *Service) signOnline(signed any) ([]metadata.Signature, error) {
 // a name of its own, so nothing that clients see changes before it does. The
 // root comes last where clients of both roots believe the edition, and else just
 // before the timestamp.
+//
+// What an earlier edition has put there is looked for, too: a folder that lost
+// files, or all of them, is whole again.
 func (s *Service) writeEdition(e *edition) error {
-	for _, name := range e.fresh {
-		if f := e.files[name].file; f != nil {
-			for target, t := range f.Signed.Targets {
-				sha := hex.EncodeToString(t.Hashes["sha256"])
-				if err := s.place(targetFile(target, sha), sha, t.Length); err != nil {
-					return err
-				}
+	dirs := map[string]bool{}
+	for name := range inForce(e.files) {
+		for target, t := range e.files[name].file.Signed.Targets {
+			sha := hex.EncodeToString(t.Hashes["sha256"])
+			to := targetFile(target, sha)
+			placed, err := s.place(to, sha, t.Length)
+			if err != nil {
+				return err
 			}
+			// What a killed writer placed for this edition may not be synced yet.
+			if placed || slices.Contains(e.fresh, name) {
+				dirs[path.Dir(to)] = true
+			}
+		}
+	}
+	for dir := range dirs {
+		if err := atomicfile.SyncDir(s.file(dir)); err != nil {
+			return fault.Unavailable.New("publishing: %w", err)
 		}
 	}
 	crash.Point("repository.files")
@@ -246,11 +266,13 @@ func (s *Service) writeEdition(e *edition) error {
 		{"repository.targets", func(n string) bool { return n == metadata.TARGETS }},
 		{"repository.snapshot", func(n string) bool { return n == metadata.SNAPSHOT }},
 	} {
-		for _, name := range e.fresh {
-			if group.in(name) {
-				if err := s.write(metadataFile(name, e.files[name].version), e.files[name].content); err != nil {
-					return err
-				}
+		for name, f := range e.files {
+			to := metadataFile(name, f.version)
+			if !group.in(name) || !slices.Contains(e.fresh, name) && s.isThere(to, len(f.content)) {
+				continue
+			}
+			if err := s.write(to, f.content); err != nil {
+				return err
 			}
 		}
 		crash.Point(group.moment)
@@ -300,11 +322,11 @@ func (s *Service) commit(ctx context.Context, e *edition) error {
 			}
 		}
 		used := e.paths()
-		for path := range paths(before) {
-			if used[path] {
+		for name := range paths(before) {
+			if used[name] {
 				continue
 			}
-			if _, err := tx.ExecContext(ctx, "INSERT INTO repository_stale (path, since) VALUES ($1, $2) ON CONFLICT (path) DO NOTHING", path, now); err != nil {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO repository_stale (path, since) VALUES ($1, $2) ON CONFLICT (path) DO NOTHING", name, now); err != nil {
 				return fmt.Errorf("noting what is published: %w", err)
 			}
 		}
@@ -317,14 +339,43 @@ func (s *Service) commit(ctx context.Context, e *edition) error {
 
 func (e *edition) paths() map[string]bool { return paths(e.files) }
 
+// inForce are the roles that clients come to from the list of products. Others
+// only stand in the snapshot, which must not forget them: bins of a smaller
+// number, say.
+func inForce(files map[string]*published) map[string]bool {
+	all := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		f := files[name]
+		if f == nil || f.file == nil || all[name] {
+			return
+		}
+		all[name] = true
+		d := f.file.Signed.Delegations
+		if d == nil {
+			return
+		}
+		for _, r := range d.Roles {
+			visit(r.Name)
+		}
+		if d.SuccinctRoles != nil {
+			for _, bin := range d.SuccinctRoles.GetRoles() {
+				visit(bin)
+			}
+		}
+	}
+	visit(metadata.TARGETS)
+	return all
+}
+
 // paths are the files of the folder that a state needs.
 func paths(files map[string]*published) map[string]bool {
-	all := map[string]bool{}
+	all, live := map[string]bool{}, inForce(files)
 	for name, p := range files {
 		if name != metadata.TIMESTAMP {
 			all[metadataFile(name, p.version)] = true
 		}
-		if p.file == nil {
+		if !live[name] {
 			continue
 		}
 		for target, t := range p.file.Signed.Targets {

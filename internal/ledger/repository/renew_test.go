@@ -165,9 +165,10 @@ func TestARootThatWaitsForSignaturesStopsNobody(t *testing.T) {
 func TestManyTargetsAreSpreadOverBins(t *testing.T) {
 	v := newVendor(t, db(t))
 	v.Policy.Flat, v.Policy.Keep = 40, 3
+	files := 30
 	many := func(version string) repository.Release {
 		var more []string
-		for i := range 30 {
+		for i := range files {
 			more = append(more, fmt.Sprintf("rules/%d.yar", i), fmt.Sprintf("rule %d of %s", i, version))
 		}
 		return v.version(version, "binary "+version, more...)
@@ -193,8 +194,27 @@ func TestManyTargetsAreSpreadOverBins(t *testing.T) {
 	if found, _ := filepath.Glob(filepath.Join(v.Dir, "metadata", "*.agent~bin-*.json")); len(found) < 4 {
 		t.Fatalf("bins: %v", found)
 	}
+	// More files, more bins; the old ones are forgotten by all but the snapshot.
+	files = 240
+	v.show(offer("2.0.0"))
+	if found, _ := filepath.Glob(filepath.Join(v.Dir, "metadata", "*.agent~bin-7.json")); len(found) == 0 {
+		t.Fatal("the number of bins did not grow")
+	}
+	if got, err := c.get("agent/2.0.0/rules/239.yar"); err != nil || string(got) != "rule 239 of 2.0.0" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	v.now = v.now.Add(9 * 24 * time.Hour)
+	if _, err := v.Renew(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := v.Sweep(ctx); err != nil || n < 60 {
+		t.Fatal(n, err)
+	}
+	if got, err := v.client(v.Dir).get("agent/2.0.0/agent.bin"); err != nil || string(got) != "binary 2.0.0" {
+		t.Fatalf("%q, %v", got, err)
+	}
 	// A change of the ring alone signs nothing but the product's own list.
-	_, err := v.Halt(ctx, "agent", "stable", "1.3.0")
+	_, err := v.Halt(ctx, "agent", "stable", "1.4.0")
 	must(t, err)
 	stage, err := v.Stage(ctx)
 	if err != nil || len(stage.Documents) != 1 {
@@ -220,8 +240,13 @@ func TestOldVersionsLeaveAfterTheirGrace(t *testing.T) {
 		}
 		return strings.Join(found, " ")
 	}
+	half := filepath.Join(v.Dir, "targets", "agent", "1.0.0", ".new-123")
+	must(t, os.WriteFile(half, nil, 0o644))
 	if n, err := v.Sweep(ctx); n != 0 || err != nil {
 		t.Fatal(n, err)
+	}
+	if _, err := os.Stat(half); err == nil {
+		t.Fatal("what a killed writer left is still there")
 	}
 	if there() != "1.0.0 1.1.0 1.2.0 1.3.0 stable" {
 		t.Fatal(there())
@@ -243,6 +268,45 @@ func TestOldVersionsLeaveAfterTheirGrace(t *testing.T) {
 	}
 	if n, err := v.Sweep(ctx); n != 0 || err != nil {
 		t.Fatal(n, err)
+	}
+}
+
+func TestAServerKeepsTheRepository(t *testing.T) {
+	v := newVendor(t, db(t))
+	v.publish("1.0.0", "one")
+	v.now = v.now.Add(20 * time.Hour)
+	c := v.client(v.Dir)
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan bool)
+	go func() {
+		v.Keep(ctx, time.Hour, func(err error) { t.Error(err) })
+		close(done)
+	}()
+	for range 200 {
+		if x, err := v.Expiries(ctx); err == nil && x[0].At.Equal(v.now.Add(24*time.Hour)) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	stop()
+	<-done
+	v.now = v.now.Add(20 * time.Hour)
+	c.head()
+}
+
+func TestALostFolderIsWrittenAgain(t *testing.T) {
+	v := newVendor(t, db(t))
+	v.publish("1.0.0", "one")
+	v.publish("1.1.0", "two")
+	c := v.client(v.Dir)
+	c.head()
+	must(t, os.RemoveAll(v.Dir))
+	if done, err := v.Renew(ctx); !done || err != nil {
+		t.Fatal(done, err)
+	}
+	c.head() // numbers went on
+	if got, err := v.client(v.Dir).get("agent/1.0.0/agent.bin"); string(got) != "one" || err != nil {
+		t.Fatal(string(got), err)
 	}
 }
 

@@ -133,8 +133,14 @@ func addTarget(ctx context.Context, tx *store.Tx, t target) error {
 	err := tx.QueryRowContext(ctx, "SELECT sha256, kind FROM repository_target WHERE path = $1", t.path).Scan(&sha, &kind)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		_, err = tx.ExecContext(ctx, "INSERT INTO repository_target (path, product, kind, sha256, size, gone) VALUES ($1, $2, $3, $4, $5, 0)",
+		var res sql.Result
+		res, err = tx.ExecContext(ctx, "INSERT INTO repository_target (path, product, kind, sha256, size, gone) VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (path) DO NOTHING",
 			t.path, t.product, t.kind, t.sha256, t.size)
+		if err == nil {
+			if n, e := res.RowsAffected(); e == nil && n == 0 {
+				return fault.Conflict.New("%s was offered by somebody else meanwhile: look at it and try again", t.path)
+			}
+		}
 	case err == nil && (kind != t.kind || sha != t.sha256 && kind == kindFile):
 		return fault.Conflict.New("%s had other bytes before (%s): a version never gets a second content; release a new version", t.path, sha)
 	case err == nil:

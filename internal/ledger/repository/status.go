@@ -81,7 +81,11 @@ func (s *Service) Expiries(ctx context.Context) ([]Expiry, error) {
 	}
 	p, now := s.Policy.filled(), s.now()
 	all := []Expiry{{Role: metadata.ROOT, Version: trust.Root.Version, At: trust.Root.Expires, Soon: trust.Root.Expires.Sub(now) < 60*24*time.Hour}}
+	live := inForce(before)
 	for name, f := range before {
+		if f.file != nil && !live[name] {
+			continue
+		}
 		x := Expiry{Role: name, Version: f.version, At: f.expires, Online: true}
 		life := p.Snapshot
 		switch name {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
@@ -21,6 +23,9 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	defer unlock()
+	if err := s.removeHalf(); err != nil {
+		return 0, err
+	}
 	before, err := s.published(ctx)
 	if err != nil {
 		return 0, err
@@ -79,4 +84,44 @@ func (s *Service) remove(name string) error {
 		}
 	}
 	return nil
+}
+
+// removeHalf removes what killed writers left: files that never got their names.
+// Whoever holds the lock is the only writer.
+func (s *Service) removeHalf() error {
+	err := filepath.WalkDir(s.Dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(d.Name(), ".new-") && d.Type().IsRegular() {
+			err = os.Remove(name)
+		}
+		return err
+	})
+	if err != nil {
+		return fault.Unavailable.New("sweeping the repository: %w", err)
+	}
+	return nil
+}
+
+// Keep renews and sweeps until ctx ends, at once and then as often as it is told:
+// an hour is often enough for the default policy. What goes wrong is reported and
+// tried again. It is for a server that has the online key.
+func (s *Service) Keep(ctx context.Context, every time.Duration, report func(error)) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		_, err := s.Renew(ctx)
+		if err == nil {
+			_, err = s.Sweep(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			report(fmt.Errorf("keeping the update repository: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
