@@ -5,7 +5,7 @@
 
 GO     ?= go
 FLAGS  := -trimpath -buildvcs=false -ldflags=-buildid=
-NESTED := internal/ledger/witness/interop
+NESTED := internal/ledger/witness/interop internal/office/advisory/interop
 
 .PHONY: build test quick race check fuzz generate install
 

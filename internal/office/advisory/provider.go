@@ -22,8 +22,6 @@ import (
 // section 7.1.9).
 const Folder = "/.well-known/csaf/"
 
-const feedName = "white/csaf-feed-tlp-white.json"
-
 // ProviderFile is one file of the provider's folder.
 type ProviderFile struct {
 	Type    string
@@ -42,8 +40,6 @@ func (s *Service) File(ctx context.Context, path string) (*ProviderFile, error) 
 	switch path {
 	case "provider-metadata.json":
 		return s.metadata(ctx, all)
-	case feedName:
-		return s.feed(ctx, all)
 	case "white/index.txt":
 		return index(all), nil
 	case "white/changes.csv":
@@ -103,11 +99,8 @@ func (s *Service) metadata(ctx context.Context, all []*Advisory) (*ProviderFile,
 	}
 	base := s.URL + Folder
 	return jsonFile(object{
-		"canonical_url": base + "provider-metadata.json",
-		"distributions": []any{
-			object{"directory_url": base + "white"},
-			object{"rolie": object{"feeds": []any{object{"summary": "All public advisories of " + p.Vendor.Name, "tlp_label": "WHITE", "url": base + feedName}}}},
-		},
+		"canonical_url":              base + "provider-metadata.json",
+		"distributions":              []any{object{"directory_url": base + "white"}},
 		"last_updated":               stamp(s.updated(all)),
 		"list_on_CSAF_aggregators":   true,
 		"mirror_on_CSAF_aggregators": true,
@@ -129,35 +122,6 @@ func (s *Service) updated(all []*Advisory) time.Time {
 		return s.Now().UTC().Truncate(24 * time.Hour)
 	}
 	return last
-}
-
-// feed is the ROLIE feed (CSAF 2.0, section 7.1.15).
-func (s *Service) feed(ctx context.Context, all []*Advisory) (*ProviderFile, error) {
-	p, err := s.Programme(ctx)
-	if err != nil {
-		return nil, err
-	}
-	entries := []any{}
-	for _, a := range all {
-		d, err := Parse(a.Raw)
-		if err != nil {
-			return nil, fault.Tampered.New("reading advisory %s: %w", a.ID, err)
-		}
-		at := s.URL + a.Path()
-		link := func(rel, href string) object { return object{"rel": rel, "href": href} }
-		entries = append(entries, object{
-			"id": a.ID, "title": a.Title, "published": stamp(moment(d.Head().Initial)), "updated": stamp(a.ReleasedAt),
-			"link":    []any{link("self", at), link("hash", at+".sha256"), link("hash", at+".sha512")},
-			"content": object{"type": "application/json", "src": at},
-			"format":  object{"schema": "https://docs.oasis-open.org/csaf/csaf/v2.0/csaf_json_schema.json", "version": "2.0"},
-		})
-	}
-	return jsonFile(object{"feed": object{
-		"id": "csaf-feed-tlp-white", "title": "Public advisories of " + p.Vendor.Name,
-		"link":     []any{object{"rel": "self", "href": s.URL + Folder + feedName}},
-		"category": []any{object{"scheme": "urn:ietf:params:rolie:category:information-type", "term": "csaf"}},
-		"updated":  stamp(s.updated(all)), "entry": entries,
-	}})
 }
 
 // index is index.txt: every document, one a line (section 7.1.12).
@@ -200,7 +164,7 @@ func listing(path string, all []*Advisory) (*ProviderFile, error) {
 			names = append(names, rest)
 		}
 	}
-	for _, file := range []string{"provider-metadata.json", feedName, "white/index.txt", "white/changes.csv"} {
+	for _, file := range []string{"provider-metadata.json", "white/index.txt", "white/changes.csv"} {
 		add(file)
 	}
 	for _, a := range all {
