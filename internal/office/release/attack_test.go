@@ -61,6 +61,25 @@ func TestTwoProposalsRaceForOneVersion(t *testing.T) {
 	})
 }
 
+// TestTwoApproveAtOnce: neither is sent away because of the other.
+func TestTwoApproveAtOnce(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, dsn string) {
+		r := open(t, dsn)
+		for _, version := range []string{"1.0", "1.1", "1.2", "1.3"} {
+			rel := r.propose(r.draft(version, "lantern", "sbom.json"))
+			var wg sync.WaitGroup
+			errs := make([]error, 2)
+			for i, who := range []string{"ada", "boris"} {
+				wg.Go(func() { errs[i] = r.approve(rel, who) })
+			}
+			wg.Wait()
+			if got := r.show(version); errors.Join(errs...) != nil || got.State != release.Approved {
+				t.Errorf("%s is %s: %v", version, got.State, errs)
+			}
+		}
+	})
+}
+
 func TestAnotherPersonsProposalIsNotReplaced(t *testing.T) {
 	r := open(t, filepath.Join(t.TempDir(), "db"))
 	r.propose(r.draft("1.0", "lantern", "sbom.json"))

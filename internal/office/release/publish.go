@@ -146,6 +146,12 @@ func (s *Service) publish(ctx context.Context, rel *Release) error {
 		return fault.Tampered.New("checking that the log holds entry %d: %w", rel.Entry, err)
 	}
 	return s.DB.Write(ctx, func(tx *store.Tx) error {
+		// All rows that may change are taken before the audit trail is: whoever revokes
+		// one of them takes both in this order, and two orders would be a deadlock.
+		if _, err := tx.ExecContext(ctx, "UPDATE release SET state = state WHERE product = $1 AND channel = $2 AND state IN ($3, $4)",
+			rel.Statement.Product, rel.Statement.Channel, Logged, Published); err != nil {
+			return fmt.Errorf("taking its turn: %w", err)
+		}
 		m, _ := moveOf(Logged, Published)
 		if err := s.step(ctx, tx, rel, Published, itself, m.When, nil); err != nil {
 			return err

@@ -2,7 +2,9 @@ package release
 
 import (
 	"context"
+	"fmt"
 
+	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
 )
 
@@ -61,9 +63,17 @@ func (s *Service) change(ctx context.Context, product, version, by string, deed 
 		return nil, err
 	}
 	err = s.DB.Write(ctx, func(tx *store.Tx) error {
+		// Two who approve at once are asked one after the other, on PostgreSQL too.
+		if _, err := tx.ExecContext(ctx, "UPDATE release SET state = state WHERE id = $1", seen.ID); err != nil {
+			return fmt.Errorf("taking its turn: %w", err)
+		}
 		rel, err := s.read(ctx, tx.QueryContext, product, version)
 		if err != nil {
 			return err
+		}
+		// The gates that were read are those of the files that were seen.
+		if rel.PayloadHash != seen.PayloadHash {
+			return fault.Conflict.New("it was proposed anew at the same moment: look again")
 		}
 		if !rel.State.Said() {
 			if err := s.walk(ctx, tx, l, rel, by); err != nil {
@@ -92,7 +102,7 @@ func (s *Service) settled(ctx context.Context, l *law, seen *Release) error {
 	}
 	return s.DB.Write(ctx, func(tx *store.Tx) error {
 		rel, err := s.read(ctx, tx.QueryContext, seen.Statement.Product, seen.Statement.Version)
-		if err != nil || rel.State.Said() {
+		if err != nil || rel.State.Said() || rel.PayloadHash != seen.PayloadHash {
 			return err
 		}
 		return s.walk(ctx, tx, l, rel, itself)
