@@ -2,6 +2,7 @@ package advisory_test
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -118,4 +119,14 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("the VEX document is not valid: %v", err)
 		}
 	})
+}
+
+func TestTheExampleOfTheDemoIsValid(t *testing.T) {
+	b, err := os.ReadFile("../../../programmes/demo/.example/clerestory-2026-001.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := advisory.Parse(b); err != nil || d.Versions()[0].Product != "clerestory" {
+		t.Fatal(err)
+	}
 }
