@@ -12,27 +12,9 @@ import (
 	"clerestory.dev/clerestory/update"
 )
 
-// StopType is the media type of a channel's stop.json.
-const StopType = "application/vnd.clerestory.stop.v1+json"
-
-// Stops is the target <product>/<channel>/stop.json: versions whose offers are
-// stopped at once, before the people who release the product can come together
-// to sign a head that says so. It is signed by the online key, which so can stop
-// an offer and never make one: a client treats a version in it as halted, and
-// believes nothing else of it.
-type Stops struct {
-	MediaType string   `json:"mediaType"`
-	Product   string   `json:"product"`
-	Channel   string   `json:"channel"`
-	Halted    []string `json:"halted"` // versions, oldest first
-}
-
-// StopTarget names the TUF target of a channel's stops. A channel that never
-// stopped anything has none.
-func StopTarget(product, channel string) string { return product + "/" + channel + "/" + stopName }
-
-// stops brings the online role to what was decided: every halted offer of every
-// channel, and every version that was withdrawn. Where nothing was ever stopped the role lists nothing.
+// stops brings the online role to what was decided (see [update.Stops]): every
+// halted offer of every channel, and every version that was withdrawn. Where
+// nothing was ever stopped the role lists nothing.
 func (s *Service) stops(ctx context.Context, e *edition) error {
 	p, now := s.Policy.filled(), s.now()
 	heads, err := s.Heads(ctx)
@@ -41,7 +23,7 @@ func (s *Service) stops(ctx context.Context, e *edition) error {
 	}
 	want, old := metadata.Targets(now.Add(p.Snapshot)), e.files[stopRole]
 	for _, h := range heads {
-		stops := Stops{MediaType: StopType, Product: h.Product, Channel: h.Channel, Halted: []string{}}
+		stops := update.Stops{MediaType: update.StopType, Product: h.Product, Channel: h.Channel, Halted: []string{}}
 		for _, o := range h.Releases {
 			if o.Halted {
 				stops.Halted = append(stops.Halted, o.Version)
@@ -50,7 +32,7 @@ func (s *Service) stops(ctx context.Context, e *edition) error {
 		for _, w := range h.Revoked { // a head that offers them may still be in force
 			stops.Halted = append(stops.Halted, w.Version)
 		}
-		name := StopTarget(h.Product, h.Channel)
+		name := update.StopTarget(h.Product, h.Channel)
 		// Once listed it stays: a client that saw one asks for it again.
 		if len(stops.Halted) == 0 && (old == nil || old.file.Signed.Targets[name] == nil) {
 			continue
