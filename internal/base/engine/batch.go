@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ type job = sandbox.Job
 // once runs an engine over files. It gives the files that got no answer although
 // the engine was stopped or died, and why it was; what got no answer from an
 // engine that ended by itself is a gap already.
-func (sc *scan) once(ctx context.Context, t tool, files []int) (left []int, why string, err error) {
+func (sc *scan) once(ctx context.Context, t tool, files []int, byLine bool) (left []int, why string, err error) {
 	dir, err := sc.s.e.folder()
 	if err != nil {
 		return nil, "", err
@@ -34,6 +35,9 @@ func (sc *scan) once(ctx context.Context, t tool, files []int) (left []int, why 
 	j := sc.s.e.job(nil, sandbox.Limits{Wall: longest, CPU: longest, Silence: sc.s.e.PerFile, Scratch: 512 << 20})
 	j.Binds = append(j.Binds, l.binds...)
 	j.Argv = t.argv(&j, l.name)
+	if byLine {
+		j.Argv = append(slices.Clone(lineBuffered), j.Argv...)
+	}
 	res, err := sandbox.Run(ctx, j)
 	sc.mu.Lock()
 	sc.report.CPU += res.CPU

@@ -109,10 +109,10 @@ type clamTool struct{ s *Scanner }
 func (c clamTool) name() string { return "clamscan" }
 
 func (c clamTool) argv(j *sandbox.Job, list string) []string {
-	return append(slices.Clone(lineBuffered), c.s.e.Clamscan, "-d", c.s.inside(j, "db"), "--no-summary", "--stdout", "--allmatch",
+	return []string{c.s.e.Clamscan, "-d", c.s.inside(j, "db"), "--no-summary", "--stdout", "--allmatch",
 		"--alert-exceeds-max=yes", "--bytecode=no", "--phishing-sigs=no", "--nocerts", "--disable-cache", "--follow-file-symlinks=2",
 		"--max-filesize=1990M", "--max-scansize=1990M", fmt.Sprintf("--max-scantime=%d", c.s.e.PerFile/time.Millisecond*3/4),
-		"--tempdir=/tmp", "--file-list="+list)
+		"--tempdir=/tmp", "--file-list=" + list}
 }
 
 // read understands "path: C12.UNOFFICIAL FOUND", "path: OK" and "path: Empty file".

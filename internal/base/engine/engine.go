@@ -72,7 +72,7 @@ type Engine struct {
 }
 
 // lineBuffered makes an engine say each line at once: what it said before it died
-// tells which file it died of.
+// tells which file it died of. It takes a tenth more time.
 var lineBuffered = []string{"stdbuf", "-oL"}
 
 // Caps are the limits on what is scanned, in one place.

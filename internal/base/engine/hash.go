@@ -85,25 +85,50 @@ func (h *hashes) add(in In, line string) error {
 	return nil
 }
 
-// look reads a file once: its SHA-256, and what the lists say of it.
-func (h *hashes) look(t Target, found func(name string, in In)) (sum [32]byte, size int64, err error) {
+// reader reads the files of one batch.
+type reader struct {
+	roots map[string]*os.Root
+	buf   []byte
+}
+
+func (r *reader) close() {
+	for _, root := range r.roots {
+		root.Close()
+	}
+}
+
+// open opens a regular file. A pipe that took its place must not hold us; a link
+// not lead us on.
+func (r *reader) open(t Target) (*os.File, error) {
 	if t.Path == "" {
 		t.Root, t.Path = filepath.Dir(t.Root), filepath.Base(t.Root)
 	}
-	root, err := os.OpenRoot(t.Root)
-	if err != nil {
-		return sum, 0, err
+	root := r.roots[t.Root]
+	if root == nil {
+		var err error
+		if root, err = os.OpenRoot(t.Root); err != nil {
+			return nil, err
+		}
+		r.roots[t.Root] = root
 	}
-	defer root.Close()
-	// A pipe that took the file's place must not hold us; a link not lead us on.
 	f, err := root.OpenFile(t.Path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s is no regular file any more: %w", t.Path, fs.ErrInvalid)
+	}
+	return f, nil
+}
+
+// look reads a file once: its SHA-256, and what the lists say of it.
+func (h *hashes) look(r *reader, t Target, found func(name string, in In)) (sum [32]byte, size int64, err error) {
+	f, err := r.open(t)
 	if err != nil {
 		return sum, 0, err
 	}
 	defer f.Close()
-	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
-		return sum, 0, fmt.Errorf("%s is no regular file any more: %w", t.Path, fs.ErrInvalid)
-	}
 	main := sha256.New()
 	sums := []hash.Hash{main}
 	if h.sha1 {
@@ -112,12 +137,17 @@ func (h *hashes) look(t Target, found func(name string, in In)) (sum [32]byte, s
 	if h.md5 {
 		sums = append(sums, md5.New())
 	}
-	to := make([]io.Writer, len(sums))
-	for i := range sums {
-		to[i] = sums[i]
-	}
-	if size, err = io.Copy(io.MultiWriter(to...), f); err != nil {
-		return sum, 0, err
+	for {
+		n, err := f.Read(r.buf)
+		for _, s := range sums {
+			s.Write(r.buf[:n])
+		}
+		if size += int64(n); err == io.EOF {
+			break
+		}
+		if err != nil {
+			return sum, 0, err
+		}
 	}
 	for _, s := range sums {
 		for _, e := range h.list[string(s.Sum(nil))] {

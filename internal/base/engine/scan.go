@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -140,11 +141,13 @@ func batches(targets []Target, most int) [][]int {
 // was scanned.
 func (sc *scan) hash(ctx context.Context, files []int) error {
 	var read int64
+	r := &reader{roots: map[string]*os.Root{}, buf: make([]byte, 256<<10)}
+	defer r.close()
 	for _, i := range files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		sum, size, err := sc.s.hash.look(sc.targets[i], func(name string, in In) { sc.found(i, "hsb", name, in) })
+		sum, size, err := sc.s.hash.look(r, sc.targets[i], func(name string, in In) { sc.found(i, "hsb", name, in) })
 		if err != nil {
 			sc.gap(i, "hash", "it can not be read: "+err.Error())
 			continue
@@ -159,11 +162,11 @@ func (sc *scan) hash(ctx context.Context, files []int) error {
 	return nil
 }
 
-// batch scans files with one engine until each is answered for. What an engine
-// says comes in order and line by line, so the first unanswered file is the one
-// that it died of; the rest is given to a new process.
+// batch scans files with one engine until each is answered for. When the engine
+// dies, it runs again over what is left, now saying each line at once: in order, so
+// that the first unanswered file is the one that it dies of.
 func (sc *scan) batch(ctx context.Context, t tool, files []int) error {
-	all := len(files)
+	all, byLine := len(files), len(files) == 1
 	for len(files) > 0 {
 		if sc.tooManyFailures() {
 			for _, i := range files {
@@ -171,12 +174,16 @@ func (sc *scan) batch(ctx context.Context, t tool, files []int) error {
 			}
 			break
 		}
-		left, why, err := sc.once(ctx, t, files)
+		left, why, err := sc.once(ctx, t, files, byLine)
 		if err != nil {
 			return err
 		}
 		if why == "" || len(left) == 0 {
 			break
+		}
+		if !byLine {
+			files, byLine = left, true
+			continue
 		}
 		sc.gap(left[0], t.name(), why)
 		sc.mu.Lock()

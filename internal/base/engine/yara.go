@@ -132,7 +132,7 @@ type yaraTool struct{ s *Scanner }
 func (y yaraTool) name() string { return "yara" }
 
 func (y yaraTool) argv(j *sandbox.Job, list string) []string {
-	return append(slices.Clone(lineBuffered), y.s.e.Yara, "-C", "-e", "-p", "1", "--scan-list", y.s.inside(j, "rules"), list)
+	return []string{y.s.e.Yara, "-C", "-e", "-p", "1", "--scan-list", y.s.inside(j, "rules"), list}
 }
 
 // read understands "u1:Name path"; the canary is the answer.
