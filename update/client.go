@@ -62,7 +62,7 @@ func (c *Client) run(ctx context.Context, install bool) (_ *Result, err error) {
 		return r.result, err
 	}
 	defer func() {
-		if e := held.Close(); err == nil {
+		if e := unlock(held); err == nil {
 			err = disk("unlocking the folder", e)
 		}
 	}()
@@ -302,8 +302,7 @@ func (r *run) tellFailure() {
 // stillGood refuses to be content with a version that was taken back.
 func (r *run) stillGood(ctx context.Context, h *Head) error {
 	if r.current == nil {
-		r.note("the channel offers no version for this client yet")
-		return nil
+		return nil // the channel offers nothing to this client yet
 	}
 	if w, gone := h.RevokedVersion(r.current.Version); gone && w.Entry == r.current.Entry {
 		return refuse(Revoked, "version %s, which is installed, was revoked: %s; nothing newer is offered to this client yet", r.current.Version, w.Reason)

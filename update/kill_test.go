@@ -103,40 +103,47 @@ func TestKilledAtAnyMomentItHasTheOldVersionOrTheNewOne(t *testing.T) {
 		"good": {"true", "1.1.0"},
 		"sick": {"grep -q one notes.txt", "1.0.0"},
 	} {
-		m := newMirror(t)
-		m.release("1.0.0", lantern("one"))
-		old := m.copyFiles()
-		m.release("1.1.0", lantern("two"))
-		fresh := m.copyFiles()
-		content := map[string]map[string]string{"1.0.0": lantern("one"), "1.1.0": lantern("two")}
-		deaths := 0
-		for _, moment := range moments {
-			for nth := 1; ; nth++ {
-				c := m.client(func(cfg *Config) { cfg.Health = HealthCommand(x.health) })
-				m.files = old
-				update(t, c)
-				m.files = fresh
-				killed, _ := m.runChild(child{Dir: c.cfg.Dir, Health: x.health, Moment: moment, Nth: nth})
-				now, err := c.inPlace()
-				if err != nil || content[now] == nil {
-					t.Fatalf("%s, %s %d: %q is in place: %v", name, moment, nth, now, err)
-				}
-				holds(t, c, now, content[now])
-				if !killed {
-					break
-				}
-				deaths++
-				if _, err := c.Update(context.Background()); err != nil && CodeOf(err) != HealthFailed {
-					t.Fatalf("%s, %s %d: afterwards: %v", name, moment, nth, err)
-				}
-				if _, err := c.Update(context.Background()); err != nil && CodeOf(err) != HealthFailed {
-					t.Fatalf("%s, %s %d: afterwards: %v", name, moment, nth, err)
-				}
-				holds(t, c, x.ends, content[x.ends])
-			}
-		}
-		t.Logf("%s: killed %d times", name, deaths)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			killEverywhere(t, x.health, x.ends)
+		})
 	}
+}
+
+func killEverywhere(t *testing.T, health, ends string) {
+	m := newMirror(t)
+	m.release("1.0.0", lantern("one"))
+	old := m.copyFiles()
+	m.release("1.1.0", lantern("two"))
+	fresh := m.copyFiles()
+	content := map[string]map[string]string{"1.0.0": lantern("one"), "1.1.0": lantern("two")}
+	deaths := 0
+	for _, moment := range moments {
+		for nth := 1; ; nth++ {
+			c := m.client(func(cfg *Config) { cfg.Health = HealthCommand(health) })
+			m.files = old
+			update(t, c)
+			m.files = fresh
+			killed, _ := m.runChild(child{Dir: c.cfg.Dir, Health: health, Moment: moment, Nth: nth})
+			now, err := c.inPlace()
+			if err != nil || content[now] == nil {
+				t.Fatalf("%s %d: %q is in place: %v", moment, nth, now, err)
+			}
+			holds(t, c, now, content[now])
+			if !killed {
+				break
+			}
+			deaths++
+			if _, err := c.Update(context.Background()); err != nil && CodeOf(err) != HealthFailed {
+				t.Fatalf("%s %d: afterwards: %v", moment, nth, err)
+			}
+			if _, err := c.Update(context.Background()); err != nil && CodeOf(err) != HealthFailed {
+				t.Fatalf("%s %d: afterwards: %v", moment, nth, err)
+			}
+			holds(t, c, ends, content[ends])
+		}
+	}
+	t.Logf("killed %d times", deaths)
 }
 
 func TestADiskThatIsFull(t *testing.T) {

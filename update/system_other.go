@@ -21,5 +21,7 @@ func lock(path string) (*os.File, error) {
 	return f, disk("locking the folder", err)
 }
 
+func unlock(f *os.File) error { return f.Close() }
+
 // alone does nothing: only the command itself can be ended here.
 func alone(*exec.Cmd) {}

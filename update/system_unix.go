@@ -28,6 +28,12 @@ func lock(path string) (*os.File, error) {
 	return nil, errors.Join(disk("locking the folder", err), f.Close())
 }
 
+// unlock lets others in. Closing alone would not, while a process that is just
+// being started elsewhere in this one still holds a copy of the file.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // alone lets a command be ended with everything that it started.
 func alone(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

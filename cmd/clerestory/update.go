@@ -125,6 +125,8 @@ func (c *updateCmd) print(t *terminal, r *update.Result, err error) {
 		t.printf("%s: %s %s, got by %d builders, in a log of %d entries; %d bytes in %d requests.\n", t.style(bold+";"+green, "UPDATED"), line(r.Product), line(r.Version), r.Builders, r.LogSize, r.Traffic.Bytes, r.Traffic.Requests)
 	case r.Available != "":
 		t.printf("%s: %s %s is verified and would replace %s.\n", t.style(bold, "AVAILABLE"), line(r.Product), line(r.Available), line(inPlace))
+	case r.Version == "":
+		t.printf("%s: no version of %s is offered to this client now.\n", t.style(bold, "NOTHING TO INSTALL"), line(r.Product))
 	default:
 		t.printf("%s: %s %s, after %d bytes.\n", t.style(bold+";"+green, "UP TO DATE"), line(r.Product), line(inPlace), r.Traffic.Bytes)
 	}
