@@ -26,7 +26,7 @@ type description struct {
 
 // examples fill in the parameters of paths.
 var examples = strings.NewReplacer("{n}", "8", "{from}", "2", "{to}", "5", "{product}", "lantern", "{version}", "1.3.0", "files/{name}", "files/linux/lantern", "bundles/{name}", "bundles/linux/lantern.clerestory",
-	"{sum}", "9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f", "roots/{file}", "roots/1.root.json", "{file}", "checkpoint")
+	"{sum}", "9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f9a3f", "roots/{file}", "roots/1.root.json", "{slug}", "lantern-2026-001", "csaf/{file}", "csaf/white/index.txt", "{file}", "checkpoint")
 
 // TestTheAPIAnswersAsItIsDescribed asks every address of the description, and
 // holds each JSON answer against its schema.
@@ -34,6 +34,8 @@ func TestTheAPIAnswersAsItIsDescribed(t *testing.T) {
 	s := newSite(t)
 	s.furnish()
 	s.furnishBase()
+	s.warn()
+	report := must(s.advisories.Cases(ctx, 1))(t)[0].ID
 	s.as("boris").get("/audit") // something to be audited
 	raw := s.visitor().get("/api.json").body
 	var api description
@@ -61,6 +63,12 @@ func TestTheAPIAnswersAsItIsDescribed(t *testing.T) {
 			}
 			if strings.HasPrefix(path, "/bases/") {
 				path = strings.NewReplacer("{product}", base, "{version}", "2026.3.3", "{n}", fmt.Sprint(test)).Replace(path)
+			}
+			if strings.HasPrefix(path, "/security/reports") {
+				who, path = "femi", strings.Replace(path, "{id}", report, 1)
+			}
+			if strings.HasPrefix(path, "/advisories/{slug}") {
+				path = strings.Replace(path, "{version}", "1", 1)
 			}
 			if visitors[who] == nil { // a person signs in once
 				visitors[who] = s.as(who)
@@ -91,6 +99,7 @@ func TestTheAPIAnswersAsItIsDescribed(t *testing.T) {
 func TestNoPageIsMissingFromTheDescription(t *testing.T) {
 	s := newSite(t)
 	s.furnish()
+	s.warn()
 	s.furnishBase()
 	var api description
 	if err := json.Unmarshal([]byte(s.visitor().get("/api.json").body), &api); err != nil {
@@ -109,7 +118,7 @@ func TestNoPageIsMissingFromTheDescription(t *testing.T) {
 			described.HandleFunc(pattern, func(http.ResponseWriter, *http.Request) {})
 		}
 	}
-	for _, who := range []string{"", "ada", "boris", "chidi"} {
+	for _, who := range []string{"", "ada", "boris", "chidi", "femi"} {
 		v := s.visitor()
 		if who != "" {
 			v = s.as(who)

@@ -200,12 +200,15 @@ func TestPagesLookAndWorkInABrowser(t *testing.T) {
 	axe := needs(t)
 	s := newSite(t)
 	s.furnish()
+	warned := s.warn()
 	b := newBrowser(t)
 	for _, p := range []struct{ name, as, path string }{
 		{"home", "", "/"}, {"statements", "", "/statements"}, {"statements-wrong", "", "/statements?from=yesterday&kind=release"}, {"statements-none", "", "/statements?subject=nothing"},
 		{"statement-key", "", "/statements/0"}, {"statement-build", "", "/statements/7"}, {"statement-release", "", "/statements/9"}, {"statement-unknown", "", "/statements/" + fmt.Sprint(s.hostile())},
 		{"statements-hostile", "", "/statements"}, {"waiting", "", "/statements/" + fmt.Sprint(s.waiting())},
 		{"releases", "", "/releases"}, {"release", "", "/releases/lantern/1.3.0"}, {"revoked", "", "/releases/lantern/1.2.0"}, {"sbom", "", "/releases/lantern/1.3.0/sbom?q=g&sort=-version"},
+		{"advisories", "", "/advisories"}, {"advisory", "", "/advisories/lantern-2026-001"}, {"affected", "", "/releases/lantern/1.2.0"}, {"security", "", "/security"}, {"reports", "femi", "/security/reports"},
+		{"statement-advisory", "", "/statements/" + fmt.Sprint(warned.Entry)}, {"statement-vex", "", "/statements/" + fmt.Sprint(warned.VEXEntry())}, {"statement-disclosure", "", "/statements/" + fmt.Sprint(warned.Entry+2)},
 		{"verify", "", "/verify"}, {"about", "", "/about"}, {"api", "", "/api"}, {"account", "", "/account"}, {"enrol", "", "/enrol"}, {"demo", "", "/demo-identities"},
 		{"not-found", "", "/nowhere"},
 		{"drafts", "boris", "/releases"}, {"draft", "boris", "/releases/lantern/1.4.0"}, {"account-in", "boris", "/account"},

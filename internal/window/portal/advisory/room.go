@@ -76,7 +76,7 @@ func (m *Room) Routes() []frame.Route {
 		{Method: "GET", Path: "/advisories/{slug}", Formats: []string{"json"}, Summary: "One advisory: which versions are affected and fixed, what to do, and its versions", Data: Detail{}, Serve: m.show},
 		machine("/advisories/{slug}/vex.json", "application/json", "The advisory's OpenVEX document, as it stands in the log", m.vex),
 		machine("/advisories/{slug}/versions/{version}", "application/json", "A version of the advisory's CSAF 2.0 document, exact", m.document),
-		machine(office.Folder+"{path...}", "application/json", "The provider's folder of CSAF 2.0 documents: provider-metadata.json, white/index.txt, white/changes.csv, documents with their hashes", m.file),
+		machine(office.Folder+"{file...}", "application/json", "The provider's folder of CSAF 2.0 documents: provider-metadata.json, white/index.txt, white/changes.csv, documents with their hashes", m.file),
 		{Method: "GET", Path: "/security", Formats: []string{"json"}, Summary: "How to report a weakness, what is promised, and how promises were kept", Data: Security{}, Serve: m.security},
 		{Method: "POST", Path: "/security", Summary: "Report a weakness; the answer shows the reference once", Query: []frame.Param{
 			{Name: "title", Hint: "in one line"}, {Name: "product", Hint: "id of a product, may be left out"}, {Name: "details", Hint: "at most 32768 bytes"},

@@ -167,7 +167,7 @@ func (m *Room) document(r *frame.Request) (*frame.Answer, error) {
 // file answers from the provider's folder.
 func (m *Room) file(r *frame.Request) (*frame.Answer, error) {
 	r.Format = "file" // a machine asks: problems are documents
-	f, err := m.Office.File(r.Ctx(), r.PathValue("path"))
+	f, err := m.Office.File(r.Ctx(), r.PathValue("file"))
 	if err != nil {
 		return nil, err
 	}

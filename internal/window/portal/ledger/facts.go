@@ -42,6 +42,12 @@ func facts(s *statement.Statement) ([]Fact, string) {
 		return of(s, &statement.Source{}, sourceFacts)
 	case statement.KeyType:
 		return of(s, &statement.Key{}, keyFacts)
+	case statement.AdvisoryType:
+		return of(s, &statement.Advisory{}, advisoryFacts)
+	case statement.VEXType:
+		return of(s, &statement.VEX{}, vexFacts)
+	case statement.DisclosureType:
+		return of(s, &statement.Disclosure{}, disclosureFacts)
 	case statement.ProgrammeType:
 		return of(s, &statement.Programme{}, programmeFacts)
 	case statement.RevocationType:
