@@ -43,17 +43,18 @@ type handler struct {
 
 // newest is the timestamp as it was read.
 type newest struct {
-	content    []byte
-	etag, size string
-	info       os.FileInfo
-	looked     time.Time
+	content []byte
+	etag    string
+	tag     []string // etag and the length as header values, made once
+	size    []string
+	info    os.FileInfo
+	looked  time.Time
 }
 
 // ServeHTTP implements http.Handler.
 func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Access-Control-Allow-Origin"] = anyOrigin
-	h["Content-Security-Policy"] = noContent
 	h["X-Content-Type-Options"] = noSniff
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		h.Set("Allow", "GET, HEAD")
@@ -65,6 +66,7 @@ func (s *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveTimestamp(w, r)
 		return
 	}
+	h["Content-Security-Policy"] = noContent
 	kind, ok := known(name)
 	if !ok {
 		refuse(w, "a repository has no such file", http.StatusNotFound)
@@ -93,7 +95,7 @@ func (s *handler) serveTimestamp(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["Content-Type"] = jsonType
 	h["Cache-Control"] = timestampKept
-	h["Etag"] = []string{t.etag}
+	h["Etag"] = t.tag
 	if r.Header.Get("Range") != "" || r.Header.Get("If-Range") != "" || r.Header.Get("If-Match") != "" {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(t.content))
 		return
@@ -102,7 +104,7 @@ func (s *handler) serveTimestamp(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	h["Content-Length"] = []string{t.size}
+	h["Content-Length"] = t.size
 	if r.Method == http.MethodGet {
 		w.Write(t.content)
 	}
@@ -140,7 +142,8 @@ func (s *handler) timestamp() *newest {
 	if err != nil {
 		return t
 	}
-	t = &newest{content: content, etag: fmt.Sprintf(`"%x"`, sha256.Sum256(content)), size: fmt.Sprint(len(content)), info: info, looked: now}
+	t = &newest{content: content, etag: fmt.Sprintf(`"%x"`, sha256.Sum256(content)), size: []string{fmt.Sprint(len(content))}, info: info, looked: now}
+	t.tag = []string{t.etag}
 	s.newest.Store(t)
 	return t
 }
