@@ -8,6 +8,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"clerestory.dev/clerestory/internal/base/store"
 	"clerestory.dev/clerestory/internal/ledger/repository"
 	"clerestory.dev/clerestory/internal/office/detection"
 	"clerestory.dev/clerestory/internal/office/release"
@@ -69,9 +70,30 @@ func (s *site) proposeBase(version string, p *detection.Pack, passed bool, emerg
 	}
 	clean := detection.Outcome{Gate: detection.GateClean, Passed: true, With: []statement.Resource{{Name: "go-toolchain"}, {Name: "debian"}},
 		Passes: []string{"go-toolchain: nothing new matches", "debian: nothing new matches"}, Numbers: map[string]int64{"files": 20311, "slowest rule ms": 12}}
-	must(room.SayTests(ctx, base, subjects, []detection.Outcome{clean, known}, []byte(`{"replay":"of `+version+`"}`), s.vendor.Keys["base tst"]))(t)
+	must(room.SayTests(ctx, base, subjects, []detection.Outcome{clean, known}, s.report(p, passed), s.vendor.Keys["base tst"]))(t)
 	return must(s.office.Propose(ctx, release.Draft{Product: base, Version: version, Channel: "stable", Files: append(files, sbom), SBOM: sbom,
 		Source: source, Build: build, Notes: "New samples.", By: "grace", Emergency: emergency}))(t)
+}
+
+// report is the full account of a replay against the pack before.
+func (s *site) report(p *detection.Pack, passed bool) []byte {
+	s.t.Helper()
+	r := &detection.Report{Base: p.Manifest, Diff: &detection.Diff{}, Replay: &detection.Result{
+		Corpora:    []detection.CorpusResult{{Name: "go-toolchain", Files: 20311, Bytes: 811_000_000}, {Name: "clamav-testfiles", Known: true, Files: 42, Bytes: 90_000, DetectedOld: 42, DetectedNew: 42}},
+		NewMatches: []detection.Match{{Corpus: "clamav-testfiles", File: "loader.bin", Kind: "yar", Rule: "New_Loader"}},
+		Times:      []detection.RuleTime{{Rule: "New_Loader", Rules: 1, PerMB: 31.25, Slow: true}},
+		Numbers:    map[string]int64{"files": 20353, "newMatches": 1, "falsePositives": 0, "lostFiles": 0, "open": 0},
+	}}
+	if s.last != nil {
+		r.Before = s.last.Digest
+		r.Diff.Changes = []detection.Change{{Kind: detection.Added, What: "rule", Name: "New_Loader", Authors: []detection.Author{{Name: "Dana Doe", Email: "dana@lantern.example", Commit: verifytest.Commit}}}}
+	}
+	if !passed {
+		r.Replay.LostFiles = []detection.Match{{Corpus: "clamav-testfiles", File: "eicar.com", Kind: "yar", Rule: "Old_Dropper"}}
+		r.Replay.Numbers["lostFiles"] = 1
+	}
+	s.last = p
+	return must(r.JSON())(s.t)
 }
 
 func (s *site) releaseBase(version string, p *detection.Pack, emergency string) *release.Release {
@@ -116,7 +138,7 @@ func TestABaseUpdateTellsItsRulesTestsApprovalsAndRing(t *testing.T) {
 	v.get("/bases/lantern-base").says(t, "2026.3.3", "1 rule added, 1 changed, 1 removed; 1 hash added.", "Halted at 10 percent of clients", "Every client", "ada and boris",
 		"Passed replay-clean", "Taken back: “ It deletes printer drivers. ”")
 	one := v.get("/bases/lantern-base/2026.3.2")
-	one.says(t, "Against 2026.3.1", "+ rule added New_Loader", "\u2212 rule removed Old_Dropper", "\u00b1 rule changed Bad_Macro", `"AutoOpen"`, `"AutoOpen()"`, "With go-toolchain and debian", "slowest rule ms 12", "Not offered by the update repository")
+	one.says(t, "Against 2026.3.1", "+ rule added New_Loader", "\u2212 rule removed Old_Dropper", "\u00b1 rule changed Bad_Macro", `"AutoOpen"`, `"AutoOpen()"`, "With go-toolchain and debian", "slowest rule ms 12", "written by Dana Doe", "Over 20 353 files: nothing in clean files matches, and everything known is still detected.", "What newly matches: 1 Corpus File Rule clamav-testfiles loader.bin New_Loader", "New_Loader takes 31.2 ms per MB", "Not offered by the update repository")
 	var u struct {
 		Rules struct{ To string }
 		Tests []struct {
@@ -128,7 +150,7 @@ func TestABaseUpdateTellsItsRulesTestsApprovalsAndRing(t *testing.T) {
 	if u.Rules.To != "2026.3.2" || len(u.Tests) != 2 || u.Tests[0].Result != "PASSED" {
 		t.Errorf("%+v", u)
 	}
-	if got := v.get(fmt.Sprintf("/bases/reports/%d", u.Tests[0].Entry)); got.body != `{"replay":"of 2026.3.3"}` {
+	if got := v.get(fmt.Sprintf("/bases/reports/%d", u.Tests[0].Entry)); !strings.Contains(got.body, `"go-toolchain"`) {
 		t.Errorf("the report: %d %s", got.status, got.body)
 	}
 	for _, none := range []string{"/bases/lantern", "/bases/lantern-base/9", "/bases/lantern-base/2026.3.4", "/bases/reports/0", "/bases/..%2f"} {
@@ -144,5 +166,19 @@ func TestABaseUpdateTellsItsRulesTestsApprovalsAndRing(t *testing.T) {
 func TestAProposedBaseShowsItsRulesAndItsFailedTest(t *testing.T) {
 	s := newSite(t)
 	s.furnishBase()
-	s.as("boris").get("/releases/lantern-base/2026.3.4").says(t, "Rules against the update before", "Against 2026.3.3", "New_Loader", "replay-known", "Failed", "eicar.com is not detected any more")
+	s.as("boris").get("/releases/lantern-base/2026.3.4").says(t, "Rules against the update before", "Against 2026.3.3", "New_Loader", "replay-known", "Failed", "eicar.com is not detected any more",
+		"0 matches in clean files, 1 known files lost, 0 not judged.", "Known files that nothing detects any more: 1 Corpus File Rule clamav-testfiles eicar.com Old_Dropper")
+	test := must(s.db.Find(ctx, store.Filter{Kind: "test", Limit: 1}))(t)[0].N
+	for who, want := range map[string]int{"": 404, "ada": 403, "boris": 200} {
+		v := s.visitor()
+		if who != "" {
+			v = s.as(who)
+		}
+		if got := v.get(fmt.Sprintf("/bases/reports/%d", test)); got.status != want {
+			t.Errorf("the report of a proposal, for %q: %d", who, got.status)
+		}
+	}
+	if all := s.visitor().get("/bases/lantern-base/2026.3.2.json"); strings.Contains(all.body, "dana@") {
+		t.Error("an address is on a public page")
+	}
 }

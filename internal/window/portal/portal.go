@@ -132,7 +132,7 @@ func build(cfg Config) (*portal, error) {
 	if err := p.frame.Ready(); err != nil {
 		return nil, err
 	}
-	bases := &detection.Room{Read: p.read, Blobs: cfg.Blobs, Heads: cfg.Repository}
+	bases := &detection.Room{Read: p.read, Blobs: cfg.Blobs, Guard: cfg.Guard, Heads: cfg.Repository}
 	rooms := []interface{ Routes() []frame.Route }{
 		&ledger.Room{Read: p.read, Vendor: p.vendor, URL: cfg.URL},
 		&release.Room{Office: cfg.Releases, Advisories: cfg.Advisories, Blobs: cfg.Blobs, Guard: cfg.Guard, Read: p.read, URL: cfg.URL, Touches: cfg.People, Keys: cfg.Keys, Bases: bases,

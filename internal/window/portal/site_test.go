@@ -33,6 +33,7 @@ import (
 	"clerestory.dev/clerestory/internal/ledger/keyring"
 	"clerestory.dev/clerestory/internal/ledger/repository"
 	"clerestory.dev/clerestory/internal/office/advisory"
+	"clerestory.dev/clerestory/internal/office/detection"
 	"clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal"
 	"clerestory.dev/clerestory/statement"
@@ -56,6 +57,7 @@ type site struct {
 	people     *passkey.Service
 	keys       *keyring.Ring
 	heads      []*update.Head
+	last       *detection.Pack // that was tested
 	repository repository.Status
 	url        string
 	mu         sync.Mutex // guards vendor.Log, and now

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"clerestory.dev/clerestory/internal/gate/passkey"
 	office "clerestory.dev/clerestory/internal/office/detection"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 	"clerestory.dev/clerestory/internal/window/portal/record"
@@ -33,8 +34,14 @@ type Heads interface {
 	Heads(ctx context.Context) ([]*update.Head, error)
 }
 
+// Guard decides and records; *door.Guard is one.
+type Guard interface {
+	Allow(ctx context.Context, actor passkey.Person, action, object string, attrs map[string]any) error
+}
+
 // Room is the pages.
 type Room struct {
+	Guard Guard
 	Read  *record.Reader
 	Blobs Blobs
 	Heads Heads // nil where no update repository is kept
@@ -42,7 +49,8 @@ type Room struct {
 	mu        sync.Mutex           // guards the caches
 	manifests map[string]*manifest // by SHA-256
 	diffs     map[string]*Rules
-	comparing sync.Mutex // held while two bases are in memory
+	accounts  map[string]*account // by SHA-256 of the report
+	comparing sync.Mutex          // held while two bases are in memory
 }
 
 // Caps bound what one page reads.
@@ -64,7 +72,7 @@ func (m *Room) Routes() []frame.Route {
 		{Method: "GET", Path: "/bases/{product}", Formats: []string{"json", "csv"}, Summary: "Every update of a detection base, newest first: changed rules, tests, approvals, rings, what was taken back", Data: History{},
 			Query: []frame.Param{before}, Serve: m.history},
 		{Method: "GET", Path: "/bases/{product}/{version}", Formats: []string{"json", "csv"}, Summary: "One update of a base: each rule that changed, and what each test came to", Data: Update{}, Serve: m.one},
-		{Method: "GET", Path: "/bases/reports/{n}", Machine: true, Type: "application/json", Summary: "The full report of the test in log entry n", Serve: m.report},
+		{Method: "GET", Path: "/bases/reports/{n}", Machine: true, Type: "application/json", Summary: "The full report of the test in log entry n, once its files are released", Serve: m.report},
 	}
 }
 
@@ -80,6 +88,7 @@ type Update struct {
 	Content   string        `json:"content"` // digest of what it detects
 	Rules     *Rules        `json:"rules"`
 	Tests     []Test        `json:"tests"`
+	Replay    *Replay       `json:"replay,omitempty"` // only where one update is told of
 	Approvals []string      `json:"approvals"`
 	Ring      *Ring         `json:"ring,omitempty"`
 	Revoked   *Revoked      `json:"revoked,omitempty"`

@@ -48,6 +48,8 @@ func (m *Room) Draft(ctx context.Context, d Draft) (*Update, error) {
 			sums = append(sums, sum)
 		}
 	}
-	u.Tests, err = m.tests(ctx, d.Release.Product, x.sum, sums)
-	return u, err
+	if u.Tests, err = m.tests(ctx, d.Release.Product, x.sum, sums); err != nil {
+		return nil, err
+	}
+	return u, m.told(ctx, u, contentOf(before))
 }

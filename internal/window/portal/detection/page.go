@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
+	"clerestory.dev/clerestory/internal/base/store"
 	office "clerestory.dev/clerestory/internal/office/detection"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
+	"clerestory.dev/clerestory/internal/window/portal/record"
 	"clerestory.dev/clerestory/statement"
 	"clerestory.dev/clerestory/update"
 )
@@ -193,10 +195,15 @@ func (m *Room) find(ctx context.Context, product, version string) (*Update, erro
 	if err != nil {
 		return nil, err
 	}
-	return m.tell(ctx, *found, before, heads)
+	u, err := m.tell(ctx, *found, before, heads)
+	if err != nil {
+		return nil, err
+	}
+	return u, m.told(ctx, u, contentOf(before))
 }
 
-// report is the full report of a test, as its statement names it.
+// report is the full report of a test, as its statement names it. Of a proposal
+// it is for those who may read drafts.
 func (m *Room) report(r *frame.Request) (*frame.Answer, error) {
 	n, err := strconv.ParseInt(r.PathValue("n"), 10, 64)
 	if err != nil || n < 0 || strconv.FormatInt(n, 10) != r.PathValue("n") {
@@ -213,6 +220,9 @@ func (m *Room) report(r *frame.Request) (*frame.Answer, error) {
 	if t == nil || err != nil || len(holders(s, "tester")) == 0 {
 		return nil, fault.NotFound.New("statement %d is not a test that counts", n)
 	}
+	if err := m.mayReadReport(r, s); err != nil {
+		return nil, err
+	}
 	file, err := m.Blobs.Open(t.Clerestory.Report.Digest["sha256"])
 	if errors.Is(err, fault.NotFound) || t.Clerestory.Report.Digest["sha256"] == "" {
 		return nil, fault.NotFound.New("the report of test %d is not kept here", n)
@@ -227,6 +237,22 @@ func (m *Room) report(r *frame.Request) (*frame.Answer, error) {
 		w.Header().Set("Cache-Control", "no-cache")
 		http.ServeContent(w, req, "", s.At, file)
 	}}, nil
+}
+
+func (m *Room) mayReadReport(r *frame.Request, s *record.Statement) error {
+	for _, sub := range s.Said.Subject {
+		if sub.Name != office.ManifestName {
+			continue
+		}
+		all, err := m.Read.List(r.Ctx(), store.Filter{Kind: "release", Subject: sub.Digest["sha256"], Limit: 1})
+		if err != nil || len(all) > 0 {
+			return err
+		}
+	}
+	if !r.Visitor.SignedIn() {
+		return fault.NotFound.New("there is no such report")
+	}
+	return m.Guard.Allow(r.Ctx(), r.Visitor.Person, "release:read-draft", "report:"+strconv.FormatInt(s.N, 10), nil)
 }
 
 func path(product, version string) string {

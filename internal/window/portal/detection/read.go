@@ -125,6 +125,13 @@ func (m *Room) against(ctx context.Context, before *said, x *manifest) (*Rules, 
 	return r, err
 }
 
+func contentOf(before *said) string {
+	if before == nil {
+		return ""
+	}
+	return before.manifest.Content
+}
+
 // ring finds the offer of a release among the heads; nil when it is not offered
 // (any longer).
 func ring(heads []*update.Head, r *statement.Release) *Ring {

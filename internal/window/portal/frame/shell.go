@@ -4,7 +4,7 @@ import "strings"
 
 // sections are the links of the navigation.
 func sections(v Visitor) []Link {
-	links := []Link{{"/", "Overview"}, {"/statements", "Statements"}, {"/releases", "Releases"}, {"/advisories", "Advisories"}, {"/verify", "Verify a file"}}
+	links := []Link{{"/", "Overview"}, {"/statements", "Statements"}, {"/releases", "Releases"}, {"/bases", "Bases"}, {"/advisories", "Advisories"}, {"/verify", "Verify a file"}}
 	links = append(links, v.Links...)
 	if v.SignedIn() {
 		return append(links, Link{"/account", "Account"})

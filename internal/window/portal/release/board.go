@@ -9,6 +9,7 @@ import (
 
 	"clerestory.dev/clerestory/internal/ledger/keyring"
 	"clerestory.dev/clerestory/internal/ledger/repository"
+	office "clerestory.dev/clerestory/internal/office/release"
 	"clerestory.dev/clerestory/internal/window/portal/frame"
 )
 
@@ -159,6 +160,8 @@ func (x Item) stateWord() (tone, word string) {
 		return "bad", "Overdue"
 	case x.Emergency:
 		return "bad", "Emergency"
+	case x.State == string(office.Logged):
+		return "warn", "Logged"
 	}
 	return stateTone(x.State)
 }

@@ -155,6 +155,9 @@ func capital(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
+// full is a text as a sentence.
+func full(s string) string { return capital(strings.TrimRight(s, ".")) + "." }
+
 func approvalWords(n int) string {
 	if n == 1 {
 		return "1 approval"
