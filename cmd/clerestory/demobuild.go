@@ -54,7 +54,7 @@ func (d *demo) publish(ctx context.Context) error {
 	if rel.State == release.Revoked {
 		return fault.Conflict.New("this commit's release was revoked at entry %d, and a version is never released again: commit something, or start over with --fresh", rel.RevokedBy)
 	}
-	if rel.State == release.Proposed {
+	if rel.Entry < 0 {
 		if rel, err = d.approveAndPublish(ctx, w, rel); err != nil {
 			return err
 		}
