@@ -84,11 +84,11 @@ func (r *reader) about(b *Base, content string) {
 
 // parse gives the keys of the file, when it is YAML of the kind that is taken.
 func (s *sheet) parse(content string) []*ast.MappingValueNode {
-	if len(content) > 256<<10 {
-		s.say(place{Main, 1, 1}, "the file has more than 256 KiB", "shorten it")
+	if len(content) > Caps.Main {
+		s.say(place{Main, 1, 1}, fmt.Sprintf("the file has more than %d KiB", Caps.Main>>10), "shorten it")
 		return nil
 	}
-	if !s.checkText(Main, content) || !s.bounded(content) {
+	if !s.checkText(Main, content) || !s.airy(content) || !s.bounded(content) {
 		return nil
 	}
 	tree, err := parser.ParseBytes([]byte(content), 0, parser.AllowDuplicateMapKey())
@@ -110,6 +110,23 @@ func (s *sheet) parse(content string) []*ast.MappingValueNode {
 	}
 	s.say(place{Main, 1, 1}, "the file must hold one YAML document of keys and values", "write key: value at the start of the lines")
 	return nil
+}
+
+// airy refuses many empty lines in a row, over which the library's scanner takes
+// the cube of their number.
+func (s *sheet) airy(content string) bool {
+	empty, n := 0, 0
+	for line := range strings.SplitSeq(content, "\n") {
+		n++
+		if empty++; strings.TrimSpace(line) != "" {
+			empty = 0
+		}
+		if empty > 20 {
+			s.say(place{Main, n, 1}, "more than 20 lines in a row are empty", "remove some")
+			return false
+		}
+	}
+	return true
 }
 
 // bounded looks at the tokens first: the parser calls itself for each level of

@@ -33,6 +33,7 @@ var Caps = struct {
 	Token          int // bytes of a string, regex or comment in a rule
 	Tokens         int // of one rule
 	Name           int // bytes of a name
+	Main           int // bytes of base.yaml: the YAML library takes the square of it
 	Text           int // bytes of a description
 	Subsignatures  int // of a logical signature; ClamAV has room for 64
 	Tests          int
@@ -42,7 +43,7 @@ var Caps = struct {
 }{
 	File: 128 << 20, Folder: 512 << 20, Files: 4000, Folders: 400, Deep: 16,
 	Rules: 200_000, Entries: 4_000_000, Line: 16 << 10, Token: 1 << 20, Tokens: 1 << 20,
-	Name: 128, Text: 4096, Subsignatures: 64, Tests: 200, Sample: 64 << 10, Corpora: 12, Problems: 100,
+	Name: 128, Main: 32 << 10, Text: 4096, Subsignatures: 64, Tests: 200, Sample: 16 << 10, Corpora: 12, Problems: 100,
 }
 
 // The formats of a base, by the ending of a file's name.

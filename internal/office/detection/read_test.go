@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/office/detection"
@@ -204,6 +205,25 @@ func TestTheCapsHold(t *testing.T) {
 	refused(t, files, "base.yaml:1:1", "4000 files")
 	refused(t, map[string]string{strings.Repeat("a/", detection.Caps.Deep+1) + "x.hsb": ""}, strings.TrimSuffix(strings.Repeat("a/", detection.Caps.Deep+1), "/")+":1:1", "within each other")
 	refused(t, map[string]string{"a.ldb": "A;Target:0;0;" + strings.Repeat("aabb;", 64) + "aabb"}, "a.ldb:1:334", "64 subsignatures")
+}
+
+// TestAttackYAMLThatTakesForEver repeats what makes a scanner look back.
+func TestAttackYAMLThatTakesForEver(t *testing.T) {
+	for _, unit := range []string{"- ", "a: ", "a:\n", "\"", "'", "\n", " \n", "  x\n", strings.Repeat("\n", 20) + "  x\n", "? ", "a: b\n", "a: |\n  x\n", "- 'a\n  b\n", "{a: ", "[", "#\n", "a: >\n\n", "\\"} {
+		for _, before := range []string{"", "a: ", "a: |\n", "a: >\n", "a: \""} {
+			text := before + strings.Repeat(unit, (detection.Caps.Main-len(before))/len(unit))
+			begun := time.Now()
+			if _, err := detection.Read(folder(map[string]string{"base.yaml": text})); err == nil {
+				t.Errorf("%q was taken", text[:20])
+			}
+			if took := time.Since(begun); took > 20*time.Second {
+				t.Errorf("%q after %q: %v", unit, before, took)
+			} else if took > time.Second {
+				t.Logf("%q after %q: %v", unit, before, took)
+			}
+		}
+	}
+	refused(t, map[string]string{"base.yaml": about + "#" + strings.Repeat("x", 32<<10)}, "base.yaml:1:1", "32 KiB")
 }
 
 func TestAReleasedBaseIsHeldAgainstItsManifest(t *testing.T) {
