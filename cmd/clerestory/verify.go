@@ -281,8 +281,16 @@ func printReport(t *terminal, r *verify.Report) {
 	if r.Trust != nil {
 		t.printf("  %-12s %s, root version %d, fingerprint %s\n", "trusting", r.Trust.Vendor, r.Trust.Version, r.Trust.Fingerprint)
 	}
+	affected := map[int64]bool{}
+	for _, a := range r.Advisories {
+		affected[a.Entry] = a.Affected
+	}
 	for _, c := range r.Claims {
-		t.printf("  %s %-10s %s\n", t.style(green, "✓"), c.Name, line(c.Text))
+		mark := t.style(green, "✓")
+		if c.Name == "advisory" && affected[c.Entry] {
+			mark = t.style(red, "!") // true, and no good news
+		}
+		t.printf("  %s %-10s %s\n", mark, c.Name, line(c.Text))
 	}
 	for _, n := range r.NotChecked {
 		t.printf("  %s %-10s not checked: %s\n", t.style(amber, "–"), n.Name, line(n.Why))

@@ -732,7 +732,7 @@ func reportsPage(w Waiting, now time.Time) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = frame.Command("clerestory advisory report open FILE").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = frame.Command("clerestory advisory report open FILE --key report.key").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
