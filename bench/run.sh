@@ -7,3 +7,4 @@ go run ./bench/write
 go run ./bench/check
 go run ./bench/serve
 go run ./bench/delta
+go run ./bench/poll
