@@ -8,3 +8,4 @@ go run ./bench/check
 go run ./bench/serve
 go run ./bench/delta
 go run ./bench/poll
+go run ./bench/replay
