@@ -226,7 +226,7 @@ func (d *demo) begin(ctx context.Context) error {
 	defer os.RemoveAll(keysDir)
 	d.home, err = found(ctx, founding{
 		dir: d.cmd.Folder, passphrase: secret, rootPassphrase: secret, workFactor: 8, origin: "clerestory.demo/log", rootKeys: 3, rootNeed: 2,
-		machines: []string{"rebuilder", "tester"},
+		machines: []string{"rebuilder", "tester", "security", "reviewer"},
 		config:   config{Listen: d.cmd.Listen, URL: url, Database: "clerestory.db", PassphraseFile: "passphrase", UnsafeDemoIdentities: true},
 		policy:   func(vkey string) (string, error) { return demoPolicy(keysDir, vkey, url) },
 		folder: func(dir string) error {
