@@ -48,7 +48,8 @@ func TestTheAPIAnswersAsItIsDescribed(t *testing.T) {
 		t.Fatal(err)
 	}
 	checked, visitors := 0, map[string]*visitor{}
-	test := must(s.db.Find(ctx, store.Filter{Kind: "test", Limit: 1}))(t)[0].N
+	tests := must(s.db.Find(ctx, store.Filter{Kind: "test", Limit: 100}))(t)
+	test := tests[len(tests)-1].N // of what is released
 	for path, methods := range api.Paths {
 		for method, op := range methods {
 			if method != "get" {

@@ -177,7 +177,7 @@ func TestAnApproverApprovesWithATouchInABrowser(t *testing.T) {
 	if by := s.approvals("1.4.0"); len(by) != 1 {
 		t.Fatalf("a wrong passphrase approved: %v", by)
 	}
-	b.run(chromedp.SendKeys(`#passphrase`, "correct horse"), chromedp.Click(`//button[.="Approve lantern 1.4.0"]`), chromedp.WaitVisible(`//table//th[.="dana"]`))
+	b.run(chromedp.SendKeys(`#passphrase`, "correct horse\r"), chromedp.WaitVisible(`//table//th[.="dana"]`))
 	b.inspect(axe, "approved")
 	b.shoot("proposal-approved")
 	if by := s.approvals("1.4.0"); len(by) != 2 {
