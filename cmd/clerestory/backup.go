@@ -38,7 +38,7 @@ const (
 
 // backedUp are the parts of a vendor's folder after the database, in the order
 // in which they are copied; see [backup.write].
-var backedUp = []string{"log", "blobs", "keys", "root-keys", "roots", "trusted_root.json", "programme", configFile}
+var backedUp = []string{"log", "blobs", "keys", "root-keys", "roots", "trusted_root.json", "programme", "repository", configFile}
 
 // Run writes the archive beside its place and moves it there when it is whole.
 func (c *backupCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
@@ -207,10 +207,8 @@ func (b *backup) part(ctx context.Context, name string) error {
 	if err != nil {
 		return fault.Unavailable.New("reading %s: %w", name, err)
 	}
-	if name == "log" {
-		if err := b.logHead(real); err != nil {
-			return err
-		}
+	if err := b.copyHeads(name, real); err != nil {
+		return err
 	}
 	passphrase, _ := b.home.passphraseName()
 	return filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
@@ -231,7 +229,7 @@ func (b *backup) part(ctx context.Context, name string) error {
 		switch {
 		case d.IsDir() && inside == "blobs/incoming":
 			return fs.SkipDir // half-written uploads
-		case d.IsDir() || slices.Contains(logHeads, inside) || inside == passphrase:
+		case d.IsDir() || slices.Contains(heads, inside) || inside == passphrase:
 			return nil // the passphrase is copied by name, when it was asked for
 		case !d.Type().IsRegular():
 			b.term.note("left out: %s is not a file", line(inside))
@@ -241,16 +239,19 @@ func (b *backup) part(ctx context.Context, name string) error {
 	})
 }
 
-// logHeads say how far the log goes.
-var logHeads = []string{"log/checkpoint", "log/.state/treeState"}
+// heads say how far the log goes, and which state of the update repository counts.
+var heads = []string{"log/checkpoint", "log/.state/treeState", "repository/metadata/timestamp.json"}
 
-// logHead copies what says how far the log goes before what it speaks of: tiles
-// are only added, so all that the heads cover is among the files copied later.
-// The checkpoint first, because the writer's state may be ahead of it.
-func (b *backup) logHead(dir string) error {
-	for _, name := range logHeads {
-		path := filepath.Join(dir, strings.TrimPrefix(name, "log/"))
-		if err := b.file(name, path); err != nil {
+// copyHeads copies the heads of a part before what they speak of: tiles and
+// versioned metadata are only added, so all that the heads cover is among the files
+// copied later. The checkpoint first, because the writer's state may be ahead of it.
+func (b *backup) copyHeads(part, dir string) error {
+	for _, name := range heads {
+		inside, ok := strings.CutPrefix(name, part+"/")
+		if !ok {
+			continue
+		}
+		if err := b.file(name, filepath.Join(dir, inside)); err != nil {
 			return err
 		}
 	}

@@ -266,6 +266,9 @@ func (c *releaseRevokeCmd) Run(ctx context.Context, cli *cli, t *terminal) error
 			return err
 		}
 		t.printf("%s %s is revoked at entry %d\n", c.Product, c.Version, rel.RevokedBy)
+		if err := w.withdraw(ctx, rel, c.Reason); err != nil {
+			return err
+		}
 		return w.home.settle(ctx, w.db, rel.RevokedBy, w.passphrase)
 	})
 }

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"slices"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
 	"clerestory.dev/clerestory/internal/base/store"
 	"clerestory.dev/clerestory/internal/ledger/repository"
+	"clerestory.dev/clerestory/internal/office/release"
+	"clerestory.dev/clerestory/statement"
 	"clerestory.dev/clerestory/update"
 	"clerestory.dev/clerestory/verify"
 )
@@ -70,6 +74,39 @@ func (w *releaseWork) offerable(ctx context.Context, product, version string) (*
 		built++
 	}
 	return r, nil
+}
+
+// withdraw takes a revoked release out of the update repository, if it is offered
+// there; where the online key is at hand, clients are told at once.
+func (w *releaseWork) withdraw(ctx context.Context, rel *release.Release, reason string) error {
+	product, channel, version := rel.Statement.Product, rel.Statement.Channel, rel.Statement.Version
+	var online []statement.Signer
+	key, err := w.home.keys().Unlock("online", w.passphrase)
+	if err == nil {
+		online = append(online, key)
+	} else if !errors.Is(err, fault.NotFound) {
+		return err
+	}
+	s, err := w.home.repository(w.db, online...)
+	if err != nil {
+		return err
+	}
+	head, err := s.Head(ctx, product, channel)
+	if err != nil || !slices.ContainsFunc(head.Releases, func(o update.Offer) bool { return o.Version == version }) {
+		return err
+	}
+	if _, err := s.Withdraw(ctx, product, channel, version, rel.Entry, reason); err != nil {
+		return err
+	}
+	if len(online) == 0 {
+		w.term.printf("it is withdrawn from the update repository; clients are told when the online key has dated that: clerestory repository renew\n")
+		return nil
+	}
+	if _, err := s.Renew(ctx); err != nil {
+		return err
+	}
+	w.term.printf("it is withdrawn from the update repository: clients are told now\n")
+	return nil
 }
 
 // builders counts the different holders of builders' keys that got a file's
