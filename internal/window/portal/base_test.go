@@ -153,6 +153,7 @@ func TestABaseUpdateTellsItsRulesTestsApprovalsAndRing(t *testing.T) {
 	if got := v.get(fmt.Sprintf("/bases/reports/%d", u.Tests[0].Entry)); !strings.Contains(got.body, `"go-toolchain"`) {
 		t.Errorf("the report: %d %s", got.status, got.body)
 	}
+	v.get("/releases/lantern-base/2026.3.3").says(t, "Which detection rules it changed")
 	for _, none := range []string{"/bases/lantern", "/bases/lantern-base/9", "/bases/lantern-base/2026.3.4", "/bases/reports/0", "/bases/..%2f"} {
 		if got := v.get(none); got.status != 404 {
 			t.Errorf("%s: %d", none, got.status)

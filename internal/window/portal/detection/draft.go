@@ -17,6 +17,12 @@ type Draft struct {
 	Proposed time.Time
 }
 
+// Is tells whether files, by name, are a base: then it has pages here.
+func (m *Room) Is(files map[string]string) bool {
+	_, err := m.manifest(files[office.ManifestName])
+	return err == nil
+}
+
 // Draft tells of a proposal what [Update] tells of an update; nil when it is no
 // base.
 func (m *Room) Draft(ctx context.Context, d Draft) (*Update, error) {

@@ -61,11 +61,15 @@ func (m *Room) base(ctx context.Context, rel *office.Release) (*detection.Update
 	if m.Bases == nil {
 		return nil, nil
 	}
-	files := map[string]string{}
-	for _, f := range rel.Files {
-		files[f.Name] = f.SHA256
+	return m.Bases.Draft(ctx, detection.Draft{Release: rel.Statement, Files: sums(rel.Files), Proposed: rel.ProposedAt})
+}
+
+func sums(files []office.File) map[string]string {
+	all := map[string]string{}
+	for _, f := range files {
+		all[f.Name] = f.SHA256
 	}
-	return m.Bases.Draft(ctx, detection.Draft{Release: rel.Statement, Files: files, Proposed: rel.ProposedAt})
+	return all
 }
 
 // differ compares two lists of files by name. Names that hold the version are

@@ -92,7 +92,8 @@ type detail struct {
 	Detail
 	url    string
 	now    time.Time
-	hidden int // files that are not on the page
+	hidden int  // files that are not on the page
+	rules  bool // a base has a page of its own with the rules that changed
 	sight  *signing.Sight
 	desk   *desk
 	base   *detection.Update // what changed in it, of a proposal that is a base
@@ -125,6 +126,7 @@ func (m *Room) answer(r *frame.Request, rel *office.Release, desk *desk) (*frame
 		table = append(table, []string{f.Name, f.SHA256, strconv.FormatInt(f.Size, 10)})
 	}
 	a := &frame.Answer{Title: rel.Statement.Product + " " + rel.Statement.Version, Section: "/releases", Data: *d, Table: table}
+	page.rules = rel.State.Said() && m.Bases != nil && m.Bases.Is(sums(rel.Files))
 	if !rel.State.Said() {
 		if page.sight, err = sightOf(rel); err != nil {
 			return nil, err
