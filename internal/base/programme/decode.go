@@ -27,7 +27,7 @@ type decoded struct {
 // compares the two. The result is nil when the file is not even YAML.
 func (r *reader) decode(f File, v any) *decoded {
 	d := &decoded{r, f.Path, map[string]place{"": {f.Path, 1, 1}}}
-	if !d.bounded(string(f.Content)) {
+	if !d.airy(string(f.Content)) || !d.bounded(string(f.Content)) {
 		return nil
 	}
 	tree, err := parser.ParseBytes(f.Content, 0, parser.AllowDuplicateMapKey())
@@ -45,6 +45,23 @@ func (r *reader) decode(f File, v any) *decoded {
 		return nil
 	}
 	return d
+}
+
+// airy refuses many empty lines in a row, over which the library's scanner takes
+// the cube of their number.
+func (d *decoded) airy(src string) bool {
+	empty, n := 0, 0
+	for line := range strings.SplitSeq(src, "\n") {
+		n++
+		if empty++; strings.TrimSpace(line) != "" {
+			empty = 0
+		}
+		if empty > Limits.Empty {
+			d.say(place{d.file, n, 1}, fmt.Sprintf("more than %d lines in a row are empty", Limits.Empty), "remove some")
+			return false
+		}
+	}
+	return true
 }
 
 // bounded looks at the tokens before anything is parsed: the parser calls itself

@@ -34,6 +34,7 @@ var Limits = struct {
 	Files, Folders  int   // how many
 	Deep            int   // folders within folders, and YAML within YAML
 	Tokens, OneLine int   // YAML tokens in a file, and on one line
+	Empty           int   // empty lines in a row
 	Column          int   // where a line of YAML may start
 	Problems        int   // reported at once
 	FileList        int
@@ -49,7 +50,7 @@ var Limits = struct {
 	Days            int // of a promise to a reporter
 }{
 	File: 256 << 10, Folder: 8 << 20, Files: 400, Folders: 100, Deep: 10,
-	Tokens: 60_000, OneLine: 400, Column: 60, Problems: 100,
+	Tokens: 60_000, OneLine: 400, Empty: 20, Column: 60, Problems: 100,
 	FileList: 38 << 10, Changes: 5 << 10,
 	Name: 120, Line: 512, Text: 4096,
 	Products: 64, Channels: 16, People: 500, Approvals: 16, Contacts: 8, Scope: 50, Days: 730,
