@@ -116,7 +116,7 @@ func (r *run) steps(ctx context.Context, install bool) (err error) {
 // poll reads the one small file that changes with everything else.
 func (r *run) poll(ctx context.Context) (err error) {
 	r.stamp, err = r.fetch.get(ctx, r.c.repo, "metadata/timestamp.json", r.c.cfg.Limits.Timestamp)
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return refuse(Unreachable, "there is no repository at %s: it has no metadata/timestamp.json", r.c.repo)
 	}
 	return err
@@ -198,7 +198,7 @@ func (r *run) refresh(ctx context.Context) (err error) {
 func (r *run) head(ctx context.Context) (*Head, error) {
 	cfg := r.c.cfg
 	t, err := r.repo.find(ctx, HeadTarget(cfg.Product, cfg.Channel))
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(NotOffered, "the vendor offers no channel %s of a product %s", cfg.Channel, cfg.Product)
 	}
 	if err != nil {
@@ -323,7 +323,7 @@ func (r *run) small(ctx context.Context, t target, most int64) ([]byte, error) {
 		return nil, refuse(EndlessData, "%s has %d bytes; at most %d are accepted", t.path, t.size, most)
 	}
 	b, err := r.fetch.get(ctx, r.c.repo, t.remote, t.size)
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(Unreachable, "the repository lacks %s, which it names: a mirror in the middle of a copy?", t.remote)
 	}
 	if err != nil {

@@ -235,7 +235,7 @@ func (r *run) streamOnce(ctx context.Context, t target) (resumed bool, err error
 		resumed = n < t.size
 		return err
 	})
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		err = refuse(Unreachable, "the repository lacks %s, which it names: a mirror in the middle of a copy?", t.remote)
 	}
 	err = r.finish(out, h, t.sha256, err)

@@ -19,14 +19,14 @@ import (
 // source is a tree of static files. A source is not trusted: who reads caps
 // what comes and checks it.
 type source interface {
-	// open reads a file from an offset on; absent means that there is none. The
+	// open reads a file from an offset on; errAbsent means that there is none. The
 	// body may start earlier than asked for, at from.
 	open(ctx context.Context, name string, offset int64) (body io.ReadCloser, from int64, err error)
 	String() string
 }
 
-// absent says that a source has no such file.
-var absent = errors.New("not there")
+// errAbsent says that a source has no such file.
+var errAbsent = errors.New("not there")
 
 // openSource reads an address: http(s)://…, file://… or a folder.
 func openSource(where string, client *http.Client) (source, error) {
@@ -54,12 +54,12 @@ func (f folder) String() string { return string(f) }
 func (f folder) open(_ context.Context, name string, offset int64) (io.ReadCloser, int64, error) {
 	local, err := filepath.Localize(name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %s is no name here", absent, name)
+		return nil, 0, fmt.Errorf("%w: %s is no name here", errAbsent, name)
 	}
 	path := filepath.Join(string(f), local)
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() { // a pipe would hang
-		return nil, 0, absent
+		return nil, 0, errAbsent
 	}
 	if err != nil {
 		return nil, 0, err
@@ -107,7 +107,7 @@ func (w *web) open(ctx context.Context, name string, offset int64) (io.ReadClose
 		}
 		err = errors.New("the server sent another part than was asked for")
 	case http.StatusNotFound, http.StatusForbidden, http.StatusGone: // object stores answer 403 for what is not there
-		err = absent
+		err = errAbsent
 	default:
 		err = fmt.Errorf("the server answered %s", res.Status)
 	}
@@ -172,7 +172,7 @@ func (f *fetcher) read(ctx context.Context, src source, name string, offset int6
 		}
 		return refuse(Stopped, "stopped while reading %s: %w", name, cause)
 	}
-	if err == nil || CodeOf(err) != "" || errors.Is(err, absent) {
+	if err == nil || CodeOf(err) != "" || errors.Is(err, errAbsent) {
 		return err
 	}
 	return refuse(Unreachable, "reading %s from %s: %w", name, src, err)

@@ -56,7 +56,7 @@ func (c *Client) openLedger(ctx context.Context, f *fetcher, trust *verify.Trust
 	}
 	for _, src := range places {
 		raw, err := f.get(ctx, src, "checkpoint", int64(verify.Limits.Checkpoint))
-		if errors.Is(err, absent) {
+		if errors.Is(err, errAbsent) {
 			err = refuse(Unreachable, "there is no log at %s", src)
 		}
 		if err == nil {
@@ -188,12 +188,12 @@ func (l *ledger) tile(ctx context.Context, t tlog.Tile, size int64) ([]byte, err
 		return b, nil
 	}
 	b, err := l.fetch.get(ctx, l.src, name, size)
-	if errors.Is(err, absent) && t.W < width {
+	if errors.Is(err, errAbsent) && t.W < width {
 		full := t
 		full.W = width
 		b, err = l.fetch.get(ctx, l.src, "tile/"+strings.TrimPrefix(full.Path(), "tile/8/"), width*tlog.HashSize)
 	}
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(Unreachable, "the log at %s lacks %s, which its state covers", l.src, name)
 	}
 	if err != nil {
@@ -252,11 +252,11 @@ func (l *ledger) bundle(ctx context.Context, n int64, w int) ([][]byte, error) {
 	t := tlog.Tile{H: 8, L: 0, N: n, W: w}
 	name := func(t tlog.Tile) string { return "tile/entries/" + strings.TrimPrefix(t.Path(), "tile/8/0/") }
 	b, err := l.fetch.get(ctx, l.src, name(t), most)
-	if errors.Is(err, absent) && w < width {
+	if errors.Is(err, errAbsent) && w < width {
 		t.W = width
 		b, err = l.fetch.get(ctx, l.src, name(t), most)
 	}
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(Unreachable, "the log at %s lacks %s, which its state covers", l.src, name(t))
 	}
 	var raws [][]byte

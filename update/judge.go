@@ -61,7 +61,7 @@ func (r *run) enough(o Offer, builders int) error {
 // gives it.
 func (r *run) named(ctx context.Context, name, sum string, size int64) (target, error) {
 	t, err := r.repo.find(ctx, name)
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return t, refuse(MixAndMatch, "the head offers %s, but the repository does not name it: they do not belong together", name)
 	}
 	if err == nil && (t.sha256 != sum || t.size != size) {
@@ -73,7 +73,7 @@ func (r *run) named(ctx context.Context, name, sum string, size int64) (target, 
 // bundle reads a bundle once.
 func (r *run) bundle(ctx context.Context, seen map[string][]byte, name string) ([]byte, error) {
 	t, err := r.repo.find(ctx, name)
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(NotInLog, "there is no bundle %s: nothing proves that the file is in the log", name)
 	}
 	if err != nil {

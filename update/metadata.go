@@ -82,7 +82,7 @@ func (r *repository) roots(ctx context.Context) (changed bool, err error) {
 	for range r.c.cfg.Limits.Roots {
 		name := fmt.Sprintf("%d.root.json", r.trust.Root.Version+1)
 		b, err := r.fetch.get(ctx, r.c.repo, "metadata/"+name, r.c.cfg.Limits.Root)
-		if errors.Is(err, absent) {
+		if errors.Is(err, errAbsent) {
 			return changed, nil
 		}
 		if err != nil {
@@ -197,13 +197,13 @@ func (r *repository) file(ctx context.Context, role string, meta *metadata.MetaF
 	}
 	name := fmt.Sprintf("%d.%s.json", meta.Version, role)
 	b, err := r.fetch.get(ctx, r.c.repo, "metadata/"+name, most)
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil, refuse(Unreachable, "the repository lacks %s, which it names: a mirror in the middle of a copy?", name)
 	}
 	return b, err
 }
 
-// find finds a target, in the order of TUF 1.0, section 5.6.7; absent means that
+// find finds a target, in the order of TUF 1.0, section 5.6.7; errAbsent means that
 // the vendor names none.
 func (r *repository) find(ctx context.Context, name string) (target, error) {
 	type visit struct{ role, parent string }
@@ -237,7 +237,7 @@ func (r *repository) find(ctx context.Context, name string) (target, error) {
 			todo = append(todo, next[i])
 		}
 	}
-	return target{}, absent
+	return target{}, errAbsent
 }
 
 func newTarget(name string, f *metadata.TargetFiles) (target, error) {

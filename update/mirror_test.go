@@ -44,13 +44,10 @@ type mirror struct {
 	expires  map[string]time.Duration // of metadata files, when not a year
 	mu       sync.Mutex
 	asked    []string
-	sent     int64
 	// hostile answers instead of the mirror when it returns true.
 	hostile func(w http.ResponseWriter, r *http.Request, name string) bool
 	server  *httptest.Server
 }
-
-const dir = "lantern/stable"
 
 func newMirror(t testing.TB) *mirror {
 	t.Helper()

@@ -51,7 +51,7 @@ func (h *Head) Stop(s *Stops) {
 // stop reads the channel's stops, if there are any, and minds them.
 func (r *run) stop(ctx context.Context, h *Head) error {
 	t, err := r.repo.find(ctx, StopTarget(h.Product, h.Channel))
-	if errors.Is(err, absent) {
+	if errors.Is(err, errAbsent) {
 		return nil
 	}
 	if err != nil {

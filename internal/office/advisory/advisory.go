@@ -16,7 +16,6 @@ package advisory
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"clerestory.dev/clerestory/internal/base/fault"
@@ -110,5 +109,3 @@ func moment(s string) time.Time {
 	}
 	return t.UTC()
 }
-
-func quoted(list []string) string { return fmt.Sprintf("%q", list) }

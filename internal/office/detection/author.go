@@ -14,7 +14,7 @@ import (
 // Author is who wrote a change, as git has it: a claim, not a proof.
 type Author struct {
 	Name   string    `json:"name"`
-	Email  string    `json:"email"`
+	Email  string    `json:"-"` // personal: never leaves this process
 	Commit string    `json:"commit"`
 	Time   time.Time `json:"time"`
 }

@@ -352,8 +352,9 @@ func TestANewerReleaseSupersedesAndARollbackRestores(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rel := r.approved(d, "ada", "boris")
-		if rel, err = r.publish("1.2"); err != nil || rel.State != release.Published || rel.Restores != "1.0" || rel.Statement.Notes != "Restores the content of 1.0: 1.1 is slow" {
+		r.approved(d, "ada", "boris")
+		rel, err := r.publish("1.2")
+		if err != nil || rel.State != release.Published || rel.Restores != "1.0" || rel.Statement.Notes != "Restores the content of 1.0: 1.1 is slow" {
 			t.Fatalf("%+v, %v", rel, err)
 		}
 		if rel.Files[0] != r.show("1.0").Files[0] || r.show("1.1").State != release.Superseded {

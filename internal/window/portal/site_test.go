@@ -264,7 +264,7 @@ func (s *site) release(version string) *release.Release {
 	for _, who := range []string{"ada", "boris"} {
 		must(s.office.Approve(ctx, verifytest.Product, version, rel.PayloadHash, s.vendor.Keys[who]))(s.t)
 	}
-	rel = must(s.office.Publish(ctx, verifytest.Product, version, s.vendor.Keys["rel"]))(s.t)
+	must(s.office.Publish(ctx, verifytest.Product, version, s.vendor.Keys["rel"]))(s.t)
 	s.publish()
 	must(s.office.Settle(ctx))(s.t)
 	return must(s.office.Show(ctx, verifytest.Product, version))(s.t)
