@@ -26,7 +26,8 @@ import (
 var (
 	rounds  = flag.Int("rounds", 5, "rounds of each measurement")
 	seconds = flag.Int("seconds", 4, "length of one load")
-	clients = flag.Int("clients", 64, "connections at once")
+	clients = flag.Int("clients", 10_000, "connections at once; more than 1,000 need a higher ulimit -n")
+	cache   = flag.String("nginx-cache", "off", "nginx's open_file_cache: off is its default, max=100 the fastest")
 	folder  = flag.String("serve", "", "be the server of this folder")
 )
 
@@ -57,8 +58,8 @@ func main() {
 	kit.Must(err)
 	ours := exec.Command(self, "-serve", filepath.Join(dir, "repository"))
 	conf := fmt.Sprintf(`daemon off; pid %[1]s/pid; error_log %[1]s/error.log; worker_processes auto; user root;
-events {} http { access_log off; sendfile on; tcp_nopush on; open_file_cache max=100; keepalive_requests 1000000; types { application/json json; }
-server { listen %[2]s; root %[1]s; location = /repository/metadata/timestamp.json { add_header Cache-Control no-cache; } } }`, dir, nginxAddr)
+worker_rlimit_nofile 65536; events { worker_connections 20000; } http { access_log off; sendfile on; tcp_nopush on; open_file_cache %[3]s; keepalive_requests 1000000; types { application/json json; }
+server { listen %[2]s; root %[1]s; location = /repository/metadata/timestamp.json { add_header Cache-Control no-cache; } } }`, dir, nginxAddr, *cache)
 	kit.Must(os.WriteFile(filepath.Join(dir, "conf"), []byte(conf), 0o644))
 	nginx := exec.Command("nginx", "-c", filepath.Join(dir, "conf"), "-p", dir)
 	for address, cmd := range map[string]*exec.Cmd{oursAddr: ours, nginxAddr: nginx} {
