@@ -241,7 +241,7 @@ func printHead(t *terminal, h *update.Head) {
 		if o.Halted {
 			state = "  " + t.style(red, "halted")
 		}
-		t.printf("  %-16s number %-5d %3d %%  entry %d, %d files, %d builders%s\n", o.Version, o.Number, o.Percent, o.Entry, len(o.Files), o.Reproducible, state)
+		t.printf("  %-16s number %-5d %3d %%  entry %d, %s, %s%s\n", o.Version, o.Number, o.Percent, o.Entry, many(len(o.Files), "file"), many(o.Reproducible, "builder"), state)
 	}
 	for _, w := range h.Revoked {
 		t.printf("  %-16s %s: %s\n", w.Version, t.style(red, "withdrawn"), line(w.Reason))

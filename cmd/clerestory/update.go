@@ -122,7 +122,7 @@ func (c *updateCmd) print(t *terminal, r *update.Result, err error) {
 	case err != nil:
 		t.printf("%s: %s\n%s %s stays in place.\n", t.style(bold+";"+amber, "NOT CHECKED"), line(err.Error()), line(r.Product), line(inPlace))
 	case r.Updated:
-		t.printf("%s: %s %s, got by %d builders, in a log of %d entries; %d bytes in %d requests.\n", t.style(bold+";"+green, "UPDATED"), line(r.Product), line(r.Version), r.Builders, r.LogSize, r.Traffic.Bytes, r.Traffic.Requests)
+		t.printf("%s: %s %s, got by %s, in a log of %d entries; %d bytes in %d requests.\n", t.style(bold+";"+green, "UPDATED"), line(r.Product), line(r.Version), many(r.Builders, "builder"), r.LogSize, r.Traffic.Bytes, r.Traffic.Requests)
 	case r.Available != "":
 		t.printf("%s: %s %s is verified and would replace %s.\n", t.style(bold, "AVAILABLE"), line(r.Product), line(r.Available), line(inPlace))
 	case r.Version == "":
