@@ -166,6 +166,8 @@ func (m *mirror) delta(version, name, content string, old Offer) []Delta {
 
 // publish writes head, metadata and log.
 func (m *mirror) publish() {
+	m.mu.Lock() // clients in other processes read at any time
+	defer m.mu.Unlock()
 	m.t.Helper()
 	m.head.Sequence++
 	b, err := m.head.Format()
