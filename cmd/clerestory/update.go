@@ -112,15 +112,15 @@ func (c *updateCmd) print(t *terminal, r *update.Result, err error) {
 	for _, n := range r.Notes {
 		t.note("clerestory: %s", line(n))
 	}
-	inPlace := r.Version
+	inPlace, stays := r.Version, line(r.Product)+" "+line(r.Version)+" stays in place."
 	if inPlace == "" {
-		inPlace = "no version"
+		inPlace, stays = "no version", "Nothing is installed."
 	}
 	switch {
 	case err != nil && update.Definite(err):
-		t.printf("%s: %s\n%s %s stays in place.\n", t.style(bold+";"+red, "REFUSED "+string(update.CodeOf(err))), line(err.Error()), line(r.Product), line(inPlace))
+		t.printf("%s: %s\n%s\n", t.style(bold+";"+red, "REFUSED "+string(update.CodeOf(err))), line(err.Error()), stays)
 	case err != nil:
-		t.printf("%s: %s\n%s %s stays in place.\n", t.style(bold+";"+amber, "NOT CHECKED"), line(err.Error()), line(r.Product), line(inPlace))
+		t.printf("%s: %s\n%s\n", t.style(bold+";"+amber, "NOT CHECKED"), line(err.Error()), stays)
 	case r.Updated:
 		t.printf("%s: %s %s, got by %s, in a log of %d entries; %d bytes in %d requests.\n", t.style(bold+";"+green, "UPDATED"), line(r.Product), line(r.Version), many(r.Builders, "builder"), r.LogSize, r.Traffic.Bytes, r.Traffic.Requests)
 	case r.Available != "":
