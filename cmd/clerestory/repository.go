@@ -63,12 +63,8 @@ func withRepository(ctx context.Context, cli *cli, t *terminal, do func(*home, *
 	})
 }
 
-type repositoryStageCmd struct {
-	Out string `type:"path" default:"." help:"Folder to write the requests to."`
-}
-
-// Run stages and writes one request file for each role that must sign.
-func (c *repositoryStageCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+// withoutKeys opens the update repository for commands that sign nothing.
+func withoutKeys(ctx context.Context, cli *cli, do func(*repository.Service) error) error {
 	h, err := openHome(cli.Dir)
 	if err != nil {
 		return err
@@ -82,6 +78,19 @@ func (c *repositoryStageCmd) Run(ctx context.Context, cli *cli, t *terminal) err
 	if err != nil {
 		return err
 	}
+	return do(s)
+}
+
+type repositoryStageCmd struct {
+	Out string `type:"path" default:"." help:"Folder to write the requests to."`
+}
+
+// Run stages and writes one request file for each role that must sign.
+func (c *repositoryStageCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
+	return withoutKeys(ctx, cli, func(s *repository.Service) error { return c.write(ctx, t, s) })
+}
+
+func (c *repositoryStageCmd) write(ctx context.Context, t *terminal, s *repository.Service) error {
 	stage, err := s.Stage(ctx)
 	if err != nil {
 		return err

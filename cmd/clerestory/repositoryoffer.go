@@ -187,25 +187,14 @@ func (c *repositoryWithdrawCmd) Run(ctx context.Context, cli *cli, t *terminal) 
 
 // decide changes what is decided; people sign it afterwards.
 func decide(ctx context.Context, cli *cli, t *terminal, do func(*repository.Service) (*update.Head, error)) error {
-	h, err := openHome(cli.Dir)
-	if err != nil {
-		return err
-	}
-	db, err := h.openDB(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	s, err := h.repository(db)
-	if err != nil {
-		return err
-	}
-	head, err := do(s)
-	if err != nil {
-		return err
-	}
-	printHead(t, head)
-	return toPublish(t)
+	return withoutKeys(ctx, cli, func(s *repository.Service) error {
+		head, err := do(s)
+		if err != nil {
+			return err
+		}
+		printHead(t, head)
+		return toPublish(t)
+	})
 }
 
 // stop is a decision that the online key tells clients at once.
@@ -281,19 +270,10 @@ type repositoryStatusCmd struct {
 
 // Run shows what was decided, what waits and what expires.
 func (c *repositoryStatusCmd) Run(ctx context.Context, cli *cli, t *terminal) error {
-	h, err := openHome(cli.Dir)
-	if err != nil {
-		return err
-	}
-	db, err := h.openDB(ctx)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	s, err := h.repository(db)
-	if err != nil {
-		return err
-	}
+	return withoutKeys(ctx, cli, func(s *repository.Service) error { return c.show(ctx, t, s) })
+}
+
+func (c *repositoryStatusCmd) show(ctx context.Context, t *terminal, s *repository.Service) error {
 	st, err := s.Status(ctx)
 	if err != nil {
 		return err

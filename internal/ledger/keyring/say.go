@@ -132,6 +132,22 @@ func update(states []State, s State) []State {
 	return append(states, s)
 }
 
+// AuthorityNow is [Authority] under the newest of all versions of the root.
+func AuthorityNow(ctx context.Context, db *store.DB, roots func() ([][]byte, error)) (*verify.Authority, error) {
+	all, err := roots()
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, fault.Unavailable.New("there is no trusted root yet")
+	}
+	t, err := verify.ParseTrust(all[len(all)-1])
+	if err != nil {
+		return nil, err
+	}
+	return Authority(ctx, db, t)
+}
+
 // Authority reads all key and revocation statements: who may say what, now.
 func Authority(ctx context.Context, db *store.DB, trust *verify.Trust) (*verify.Authority, error) {
 	var all []verify.Entry

@@ -58,18 +58,7 @@ type Service struct {
 
 // authority is who may say what, by the key statements said so far.
 func (s *Service) authority(ctx context.Context) (*verify.Authority, error) {
-	roots, err := s.Roots()
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) == 0 {
-		return nil, fault.Unavailable.New("there is no trusted root yet")
-	}
-	t, err := verify.ParseTrust(roots[len(roots)-1])
-	if err != nil {
-		return nil, err
-	}
-	return keyring.Authority(ctx, s.DB, t)
+	return keyring.AuthorityNow(ctx, s.DB, s.Roots)
 }
 
 // say signs a payload, checks as a stranger would that the statement will be

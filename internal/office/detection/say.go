@@ -137,18 +137,7 @@ func short(all []string, n int) []string {
 }
 
 func (s *Service) authority(ctx context.Context) (*verify.Authority, error) {
-	roots, err := s.Roots()
-	if err != nil {
-		return nil, err
-	}
-	if len(roots) == 0 {
-		return nil, fault.Unavailable.New("there is no trusted root yet")
-	}
-	t, err := verify.ParseTrust(roots[len(roots)-1])
-	if err != nil {
-		return nil, err
-	}
-	return keyring.Authority(ctx, s.DB, t)
+	return keyring.AuthorityNow(ctx, s.DB, s.Roots)
 }
 
 // say writes a statement in this transaction, if a stranger would believe it at
